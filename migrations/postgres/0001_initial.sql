@@ -365,6 +365,7 @@ BEGIN
     INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
         VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = true WHERE id = NEW.image_id AND NOT has_published;
+    DELETE FROM citations WHERE version_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER versions_published AFTER UPDATE ON versions FOR EACH ROW WHEN (NEW.state = 'published')
@@ -507,6 +508,15 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
+-- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
+-- read the digest; then the rows are deleted.
+CREATE TABLE citations (
+    version_id uuid NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    digest text COLLATE "C" NOT NULL,
+    principal_id uuid NOT NULL,
+    PRIMARY KEY (version_id, digest, principal_id)
+);
+
 -- The names of the files of a version's artifacts and attachments.
 CREATE TABLE version_files (
     version_id uuid NOT NULL REFERENCES versions (id),
@@ -588,6 +598,7 @@ CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 CREATE TABLE blob_senders (
     digest text COLLATE "C" NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
     principal_id uuid NOT NULL,
+    sent_at timestamptz NOT NULL,
     PRIMARY KEY (digest, principal_id)
 );
 CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);

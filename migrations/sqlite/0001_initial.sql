@@ -274,6 +274,7 @@ CREATE TRIGGER versions_published AFTER UPDATE ON versions WHEN NEW.state = 'pub
     INSERT INTO version_lifecycles (version_id, image_id, published_at, changed_at)
         VALUES (NEW.id, NEW.image_id, NEW.published_at, NEW.published_at);
     UPDATE images SET has_published = 1 WHERE id = NEW.image_id AND has_published = 0;
+    DELETE FROM citations WHERE version_id = NEW.id;
 END;
 CREATE TRIGGER versions_delete BEFORE DELETE ON versions BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') WHERE OLD.state <> 'draft';
@@ -407,6 +408,15 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
+-- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
+-- read the digest; then the rows are deleted.
+CREATE TABLE citations (
+    version_id BLOB NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    principal_id BLOB NOT NULL,
+    PRIMARY KEY (version_id, digest, principal_id)
+) STRICT, WITHOUT ROWID;
+
 -- The names of the files of a version's artifacts and attachments.
 CREATE TABLE version_files (
     version_id BLOB NOT NULL REFERENCES versions (id),
@@ -502,6 +512,7 @@ CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 CREATE TABLE blob_senders (
     digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
     principal_id BLOB NOT NULL,
+    sent_at INTEGER NOT NULL,
     PRIMARY KEY (digest, principal_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);

@@ -2,7 +2,7 @@
 
 use crate::{
     bytes::{checksums::Checksums, space::Space, totals::CollectionTotals},
-    content::fetches::Fetches,
+    content::{audited::AuditedDownloads, fetches::Fetches},
     work::{endings::Endings, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
@@ -129,6 +129,7 @@ pub(crate) struct Context {
     pub(crate) endings: Endings,
     pub(crate) space: Space,
     pub(crate) fetches: Fetches,
+    pub(crate) audited: AuditedDownloads,
     pub(crate) checksums: Checksums,
     /// Held while a blob is verified on demand: one at a time.
     pub(crate) verifying: tokio::sync::Mutex<()>,

@@ -210,6 +210,9 @@ pub enum UseCaseError {
     /// The digest is blocked, because its content was purged.
     #[error("{0}. Unblock the digest if it may be stored again")]
     Blocked(Box<BlockedDigest>),
+    /// The same, with a version that the caller cannot see.
+    #[error("the digest {0} is blocked, because it was purged")]
+    BlockedElsewhere(Digest),
     /// The caller has used the idempotency key for a different request.
     #[error(
         "the idempotency key {0} was used for a different request; send a new key, or repeat the original request unchanged"

@@ -85,6 +85,7 @@ pub const SQLITE_STATEMENTS: &[&[&str]] = &[
     queries::verification::SQLITE,
     repos::blobs::SQLITE,
     repos::collection::SQLITE,
+    repos::manifests::SQLITE,
     repos::work::SQLITE,
 ];
 

@@ -35,6 +35,8 @@ string_enum! {
         ImageCreated = "image.created",
         /// An image's metadata changed.
         ImageUpdated = "image.updated",
+        /// A file of a private image was downloaded, once or more in an hour.
+        FileDownloaded = "file.downloaded",
         /// An image without versions was deleted.
         ImageDeleted = "image.deleted",
         /// A draft was created.

@@ -2,7 +2,9 @@
 
 use axum::http::StatusCode;
 use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, ScrubSettings, Services, Settings};
-use imgsrv_domain::{lifecycle::Drain, manifest::Manifest, names::ImageName, work::WorkerId};
+use imgsrv_domain::{
+    access::Visibility, lifecycle::Drain, manifest::Manifest, names::ImageName, node::Node, work::WorkerId,
+};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{
@@ -19,7 +21,7 @@ const VERSION: &str = "/v1/images/debian/versions/1";
 /// The use cases of another node on the catalog and the blob store of `server`.
 fn other_node(server: &TestServer) -> Services {
     let settings = Settings {
-        default_visibility: imgsrv_domain::access::Visibility::Public,
+        default_visibility: Visibility::Public,
         upload_ttl: Duration::from_hours(24),
         max_upload_bytes: None,
         max_open_uploads: None,
@@ -171,4 +173,37 @@ async fn unchanged_manifests_are_shared() {
     let first = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
     let second = versions.resolve(&anonymous, &image, &reference).await.expect("a manifest");
     assert!(Arc::ptr_eq(&first, &second));
+}
+
+#[tokio::test]
+async fn an_image_that_is_made_private_is_hidden_on_every_node_from_the_response_on() {
+    for server in [TestServer::start().await, TestServer::start_on_postgres().await] {
+        server.published("debian", "1", &qcow2(1)).await;
+        let admin = server.token_with("content-admin").await;
+        let set = async |visibility: &str| {
+            let (body, started) = (json!({"visibility": visibility}), std::time::Instant::now());
+            let changed = server.call(Some(&admin), "PATCH", "/v1/images/debian", Some(body)).await;
+            assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+            started.elapsed()
+        };
+        let other = other_node(&server);
+        let (image, version): (ImageName, _) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
+        let anonymous = Caller::anonymous(RequestContext::default());
+        let is_shown = async || other.versions().manifest(&anonymous, &image, &version).await.is_ok();
+        // Without another node, it is known at once.
+        set("private").await;
+        set("public").await;
+        assert!(is_shown().await);
+        let node = Node {
+            worker: WorkerId::new("other-node".to_owned()),
+            name: "other".to_owned(),
+            version: "test".to_owned(),
+            workers: Vec::new(),
+        };
+        other.nodes().touch(&node).await.expect("the node is recorded");
+        assert!(is_shown().await, "and it is kept in memory");
+        let waited = set("private").await;
+        assert!(!is_shown().await, "the other node still shows it");
+        assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    }
 }

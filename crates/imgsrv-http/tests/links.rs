@@ -65,14 +65,14 @@ async fn a_link_serves_one_file_until_it_ends() {
     assert_eq!(made.json()["expires_at"], "2026-01-01T01:00:00Z");
     assert_eq!(made.header("cache-control"), "no-store");
     let file = path(&made);
-    assert!(file.starts_with("/f/") && file.ends_with("/debian-1-x86_64.qcow2"), "{file}");
+    assert!(file.starts_with("/f/") && file.ends_with("/debian-1-amd64.qcow2"), "{file}");
     let response = server.get(&file).await;
     assert_eq!((response.status, &response.body), (StatusCode::OK, &qcow2(1)));
     for (name, value) in [
         ("cache-control", "private, no-cache"),
         ("referrer-policy", "no-referrer"),
         ("x-robots-tag", "noindex"),
-        ("content-disposition", "attachment; filename=\"debian-1-x86_64.qcow2\""),
+        ("content-disposition", "attachment; filename=\"debian-1-amd64.qcow2\""),
         ("accept-ranges", "bytes"),
     ] {
         assert_eq!(response.header(name), value, "{name}");
@@ -85,14 +85,14 @@ async fn a_link_serves_one_file_until_it_ends() {
     assert_eq!(server.call(None, "POST", &file, None).await.status, StatusCode::METHOD_NOT_ALLOWED);
 
     let attached = path(&make(&server, &artifact, json!({"ttl": "7d", "attachment_id": attachment})).await);
-    assert!(attached.ends_with("/debian-1-x86_64.qcow2.sbom.json"), "{attached}");
+    assert!(attached.ends_with("/debian-1-amd64.qcow2.sbom.json"), "{attached}");
     assert_eq!(server.get(&attached).await.body, b"{}");
 
     // Another file name, another file's capability, and less than all of it.
     let (capability, name) = file.strip_prefix("/f/").and_then(|rest| rest.split_once('/')).expect("two segments");
     for wrong in [
         format!("/f/{capability}/disk.html"),
-        format!("/f/{capability}/debian-1-x86_64.qcow2.sbom.json"),
+        format!("/f/{capability}/debian-1-amd64.qcow2.sbom.json"),
         format!("/f/{}/{name}", &capability[1..]),
         format!("/f/{}A/{name}", &capability[..capability.len() - 1]),
         format!("/f/x/{name}"),
@@ -137,7 +137,7 @@ async fn links_are_made_by_who_writes_to_the_image_for_at_most_seven_days() {
     assert_eq!(rows.len(), 1, "{log}");
     assert_eq!(
         (&rows[0]["subject"], &rows[0]["detail"]),
-        (&json!("debian/1/debian-1-x86_64.qcow2"), &json!("valid for 7d"))
+        (&json!("debian/1/debian-1-amd64.qcow2"), &json!("valid for 7d"))
     );
 }
 
@@ -247,7 +247,7 @@ async fn a_capability_is_not_logged() {
         format!("/f/{capability}"),
         format!("/srv/f/{capability}/disk.qcow2"),
         format!("/f/{capability}/more/of/it"),
-        format!("//f//{capability}//debian-1-x86_64.qcow2"),
+        format!("//f//{capability}//debian-1-amd64.qcow2"),
     ] {
         let response = server.get(&path).await;
         assert!(!String::from_utf8_lossy(&response.body).contains(capability), "{path}: {response:?}");

@@ -1,8 +1,8 @@
 //! Which permission each route needs: a row a route, compared with the routes that exist, and with what each role gets.
 
 use axum::http::StatusCode;
-use imgsrv_testkit::TestServer;
-use serde_json::json;
+use imgsrv_testkit::{TestServer, digest};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a route needs.
@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 enum Need {
     /// Nothing: what it shows is public, or depends on the caller.
     Nothing,
+    /// Nothing for a public image, and `content.read` for a private one, which does not exist for others.
+    Read,
     /// Any credential.
     Credential,
     /// A permission.
@@ -17,6 +19,7 @@ enum Need {
 }
 
 const PUBLIC: Need = Need::Nothing;
+const READ: Need = Need::Read;
 const WRITE: Need = Need::Permission("content.write");
 const RETIRE: Need = Need::Permission("content.retire");
 const MANAGE: Need = Need::Permission("auth.manage");
@@ -40,11 +43,11 @@ const TABLE: &[(&str, &str, &[&str], Need)] = &[
     ("/openapi/v1.yaml", "", &["get"], PUBLIC),
     ("/streams/v1/index.json", "", &["get"], PUBLIC),
     ("/streams/v1/images.json", "", &["get"], PUBLIC),
-    ("/cas/sha256/{shard}/{hex}", "", &["get"], PUBLIC),
-    ("/images/{name}/{ref}", "", &["get"], PUBLIC),
-    ("/images/{name}/{ref}/", "", &["get"], PUBLIC),
-    ("/images/{name}/{ref}/{file}", "", &["get"], PUBLIC),
-    ("/images/{name}/{ref}/versioned/{file}", "", &["get"], PUBLIC),
+    ("/cas/sha256/{shard}/{hex}", "", &["get"], READ),
+    ("/images/{name}/{ref}", "", &["get"], READ),
+    ("/images/{name}/{ref}/", "", &["get"], READ),
+    ("/images/{name}/{ref}/{file}", "", &["get"], READ),
+    ("/images/{name}/{ref}/versioned/{file}", "", &["get"], READ),
     ("/f/{capability}/{file}", "", &["get"], PUBLIC),
     ("/t/{token}/streams/v1/index.json", "", &["get"], PUBLIC),
     ("/t/{token}/streams/v1/images.json", "", &["get"], PUBLIC),
@@ -54,41 +57,41 @@ const TABLE: &[(&str, &str, &[&str], Need)] = &[
     ("/api/uploads/tus/{upload_id}", "", &["head", "post", "patch", "delete"], WRITE),
     ("/api/uploads/tus/{upload_id}", "", &["options"], PUBLIC),
     ("/api/uploads/{upload_session_id}", "", &["get"], WRITE),
-    ("/v1/blobs/{digest}", "", &["get"], PUBLIC),
+    ("/v1/blobs/{digest}", "", &["get"], READ),
     ("/v1/blobs/{digest}/versions", "", &["get"], RETIRE),
     ("/v1/images", "", &["get"], PUBLIC),
     ("/v1/images", "", &["post"], WRITE),
-    (IMAGE, "", &["get"], PUBLIC),
+    (IMAGE, "", &["get"], READ),
     (IMAGE, "", &["patch", "delete"], WRITE),
-    (IMAGE, "/aliases", &["get"], PUBLIC),
-    (IMAGE, "/aliases/{alias}", &["get"], PUBLIC),
+    (IMAGE, "/aliases", &["get"], READ),
+    (IMAGE, "/aliases/{alias}", &["get"], READ),
     (IMAGE, "/aliases/{alias}", &["put", "delete"], WRITE),
-    (IMAGE, "/refs/{ref}", &["get"], PUBLIC),
+    (IMAGE, "/refs/{ref}", &["get"], READ),
     (IMAGE, "/links/revoke", &["post"], WRITE),
     (IMAGE, "/retention", &["get", "put", "delete"], RETIRE),
     (IMAGE, "/retention/apply", &["post"], RETIRE),
     (IMAGE, "/retention/preview", &["get", "post"], RETIRE),
-    (IMAGE, "/versions", &["get"], PUBLIC),
+    (IMAGE, "/versions", &["get"], READ),
     (IMAGE, "/versions", &["post"], WRITE),
-    (VERSION, "", &["get"], PUBLIC),
+    (VERSION, "", &["get"], READ),
     (VERSION, "", &["delete"], WRITE),
     (VERSION, "/publish", &["post"], WRITE),
-    (VERSION, "/lifecycle", &["get"], PUBLIC),
+    (VERSION, "/lifecycle", &["get"], READ),
     (VERSION, "/deprecate", &["post"], RETIRE),
     (VERSION, "/revoke", &["post"], RETIRE),
     (VERSION, "/remove", &["post"], RETIRE),
     (VERSION, "/restore", &["post"], RETIRE),
     (VERSION, "/hold", &["put", "delete"], RETIRE),
-    (VERSION, "/artifacts", &["get"], PUBLIC),
+    (VERSION, "/artifacts", &["get"], READ),
     (VERSION, "/artifacts", &["post"], WRITE),
-    (ARTIFACT, "", &["get"], PUBLIC),
+    (ARTIFACT, "", &["get"], READ),
     (ARTIFACT, "", &["delete"], WRITE),
-    (ARTIFACT, "/download", &["get"], PUBLIC),
+    (ARTIFACT, "/download", &["get"], READ),
     (ARTIFACT, "/links", &["post"], WRITE),
     (ARTIFACT, "/incus-metadata", &["post"], WRITE),
     (ARTIFACT, "/attachments", &["post"], WRITE),
     (ARTIFACT, "/attachments/{attachment_id}", &["delete"], WRITE),
-    (ARTIFACT, "/attachments/{attachment_id}/download", &["get"], PUBLIC),
+    (ARTIFACT, "/attachments/{attachment_id}/download", &["get"], READ),
     ("/v1/uploads", "", &["get", "post"], WRITE),
     (UPLOAD, "", &["get"], WRITE),
     (UPLOAD, "/parts", &["get"], WRITE),
@@ -203,11 +206,67 @@ async fn every_route_refuses_the_roles_that_lack_its_permission_and_no_other() {
             let expected = match need {
                 Need::Credential | Need::Permission(_) if token.is_none() => Some(StatusCode::UNAUTHORIZED),
                 Need::Permission(permission) if !permissions.contains(&permission) => Some(StatusCode::FORBIDDEN),
-                Need::Nothing | Need::Credential | Need::Permission(_) => None,
+                Need::Nothing | Need::Read | Need::Credential | Need::Permission(_) => None,
             };
             let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status);
             let got = refused.then_some(response.status);
             assert_eq!(got, expected, "{method} {url} as {role}: {}", response.status);
         }
     }
+}
+
+/// Publishes a version with an artifact and an attachment; returns the values of the parameters of its paths.
+async fn published(server: &TestServer, admin: &str, image: &str, visibility: &str) -> Vec<(&'static str, String)> {
+    let done = async |method: &str, path: String, body: Value| {
+        let done = server.call(Some(admin), method, &path, Some(body)).await;
+        assert!(done.status.is_success(), "{method} {path}: {done:?}");
+        done
+    };
+    let artifact = server.draft(image, "1", image.as_bytes()).await;
+    let (digest, size) = (digest(image.as_bytes()), image.len());
+    let url = format!("/v1/images/{image}/versions/1");
+    let attached = json!({"name": "sbom", "media_type": "text/plain", "blob_digest": digest, "blob_size_bytes": size});
+    let attached = done("POST", format!("{url}/artifacts/{artifact}/attachments"), attached).await.json();
+    server.write("POST", &format!("{url}/publish"), None).await;
+    server.settle().await;
+    done("PUT", format!("/v1/images/{image}/aliases/latest"), json!({"version": "1"})).await;
+    done("PATCH", format!("/v1/images/{image}"), json!({"visibility": visibility})).await;
+    let hex = digest.trim_start_matches("sha256:").to_owned();
+    vec![
+        ("{name}", image.to_owned()),
+        ("{version}", "1".to_owned()),
+        ("{ref}", "latest".to_owned()),
+        ("{alias}", "latest".to_owned()),
+        ("{file}", format!("{image}-1-amd64.qcow2")),
+        ("{artifact_id}", artifact),
+        ("{attachment_id}", attached["id"].as_str().expect("an id").to_owned()),
+        ("{shard}", hex[..2].to_owned()),
+        ("{hex}", hex),
+        ("{digest}", digest),
+    ]
+}
+
+#[tokio::test]
+async fn a_private_image_is_read_by_the_roles_that_read_content_and_a_public_one_by_everybody() {
+    let server = TestServer::start().await;
+    let mut tokens = vec![(None, "nobody", &[][..])];
+    for (role, permissions) in ROLES {
+        tokens.push((Some(server.token_with(role).await), role, *permissions));
+    }
+    let admin = server.token_with("content-admin").await;
+    let mut asked = 0;
+    for visibility in ["public", "private"] {
+        let values = published(&server, &admin, visibility, visibility).await;
+        for ((path, method), _) in needs().into_iter().filter(|(_, need)| *need == Need::Read) {
+            let url = values.iter().fold(path, |path, (name, value)| path.replace(name, value));
+            for (token, role, permissions) in &tokens {
+                let response = server.call(token.as_deref(), &method.to_uppercase(), &url, None).await;
+                let is_shown = visibility == "public" || permissions.contains(&"content.read");
+                let expected = if is_shown { StatusCode::OK } else { StatusCode::NOT_FOUND };
+                assert_eq!(response.status, expected, "{method} {url} as {role}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 200, "{asked}");
 }

@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use imgsrv_app::Ran;
 use imgsrv_domain::work::WorkKind;
-use imgsrv_testkit::{Issuer, SigningKey, Statements, TestServer, qcow2};
+use imgsrv_testkit::{Issuer, SigningKey, Statements, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -176,7 +176,69 @@ async fn measure(database: Database, statements: &Statements) -> Vec<(&'static s
         let answer = count(&mut table, statements, name, server.get(path)).await;
         assert!(answer.status.is_success(), "{answer:?}");
     }
+    let (server, _paths) = published(database).await;
+    count(&mut table, statements, "blob by digest", server.get(&blob_url())).await;
+    let reader = hide(&server).await;
+    for (name, path) in [
+        ("private manifest by version, uncached", VERSION.to_owned()),
+        ("private manifest by version, cached", VERSION.to_owned()),
+        ("private file by version, first in an hour", FILE.to_owned()),
+        ("private file by version, again", FILE.to_owned()),
+        ("private blob by digest, again", blob_url()),
+    ] {
+        if name == "private blob by digest, again" {
+            server.call(Some(&reader), "GET", &path, None).await;
+        }
+        let asking = server.call(Some(&reader), "GET", &path, None);
+        let answer = count(&mut table, statements, name, asking).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
     table
+}
+
+fn blob_url() -> String {
+    format!("/v1/blobs/{}", digest(&qcow2(1)))
+}
+
+/// Makes the image private; returns a token of a reader of it.
+async fn hide(server: &TestServer) -> String {
+    let admin = server.token_with("content-admin").await;
+    let body = json!({"visibility": "private"});
+    let hidden = server.call(Some(&admin), "PATCH", "/v1/images/debian", Some(body)).await;
+    assert!(hidden.status.is_success(), "{hidden:?}");
+    server.token_with("content-reader").await
+}
+
+/// For a caller who may not read it, a private image costs the statements that one costs that does not exist.
+async fn hidden_content_costs_what_absent_content_does(database: Database, statements: &Statements) {
+    let (server, paths) = published(database).await;
+    let reader = hide(&server).await;
+    let auditor = server.token_with("auditor").await;
+    let absent_blob = format!("/v1/blobs/{}", digest(b"nothing"));
+    let mut pairs = vec![(blob_url(), absent_blob)];
+    let more = [
+        "/v1/images/debian",
+        "/v1/images/debian/versions",
+        "/v1/images/debian/aliases/latest",
+        "/images/debian/feed.atom",
+    ];
+    for path in paths.iter().map(String::as_str).chain(ALIASED).chain(more) {
+        // In memory for those who may read it.
+        server.call(Some(&reader), "GET", path, None).await;
+        pairs.push((path.to_owned(), path.replace("debian", "nobody")));
+    }
+    for who in [None, Some(&*auditor)] {
+        for (hidden, absent) in &pairs {
+            let mut spent = Vec::new();
+            for path in [hidden, absent] {
+                statements.take();
+                let answer = server.call(who, "GET", path, None).await;
+                assert_eq!(answer.status, 404, "{path}");
+                spent.push(statements.take().into_iter().filter(|sql| !is_touch(sql)).collect::<Vec<_>>());
+            }
+            assert_eq!(spent[0], spent[1], "{hidden}");
+        }
+    }
 }
 
 /// Many readers of the streams, at once after a change, read the changed rows once.
@@ -200,6 +262,7 @@ async fn requests_cost_the_documented_number_of_statements() {
     for database in [Database::Sqlite, Database::Postgres] {
         published_content(database, &statements).await;
         readers_share_one_snapshot(database, &statements).await;
+        hidden_content_costs_what_absent_content_does(database, &statements).await;
         columns.push(measure(database, &statements).await);
     }
     let rows = columns[0].iter().zip(&columns[1]);

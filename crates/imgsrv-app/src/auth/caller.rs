@@ -14,7 +14,7 @@ use imgsrv_domain::{
     image::Image,
     names::{ImageName, RuleId},
     oidc::OidcIdentity,
-    ports::{CatalogError, CatalogTx},
+    ports::{CatalogError, CatalogTx, TrustedBlob},
     text::ShortText,
     time::Timestamp,
 };
@@ -31,7 +31,6 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The principal that sends the request, as the audit log names it.
-    #[expect(dead_code)]
     pub(crate) fn actor(&self, principal: &Principal) -> Actor {
         let Self { request_id, address } = self.clone();
         Actor::Principal { id: principal.id, name: Some(principal.display_name.clone()), request_id, address }
@@ -181,7 +180,6 @@ impl Caller {
     }
 
     /// The actor of what the audit log records of this caller; absent if it is anonymous.
-    #[expect(dead_code)]
     pub(crate) fn actor(&self) -> Option<Actor> {
         self.authenticated.as_ref().map(|who| self.context.actor(&who.principal))
     }
@@ -280,11 +278,30 @@ impl Writer {
         self.editor.rights.allow(Action::ContentWrite, Target::Image(image))
     }
 
-    /// Whether it may read the stored bytes with that digest. What it may not read does not exist for it.
-    pub(crate) async fn may_read(&self, tx: &mut dyn CatalogTx, digest: &Digest) -> Result<bool, CatalogError> {
-        let rights = &self.editor.rights;
-        let everywhere = View::of_everything(Some(rights)) == View::All;
-        Ok(everywhere || tx.is_readable(digest, &Reach::of(Some(rights)), self.id).await?)
+    /// Whether it may read the published versions of an image.
+    pub(crate) fn may_read(&self, image: &Image) -> bool {
+        View::of(Some(&self.editor.rights), &image.name).shows(image.visibility)
+    }
+
+    /// What it sees of all images.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach::of(Some(&self.editor.rights))
+    }
+
+    /// Whether it may write to every image, and so use all stored bytes.
+    pub(crate) fn writes_everywhere(&self) -> bool {
+        View::of_everything(Some(&self.editor.rights)) == View::All
+    }
+
+    /// The trusted blob with that digest, locked against deletion, if it may read it. What it may not read does not exist
+    /// for it.
+    pub(crate) async fn reuse_blob(
+        &self,
+        tx: &mut dyn CatalogTx,
+        digest: &Digest,
+    ) -> Result<Option<TrustedBlob>, CatalogError> {
+        let is_readable = self.writes_everywhere() || tx.is_readable(digest, &self.reach(), self.id).await?;
+        if is_readable { tx.reuse_blob(digest).await } else { Ok(None) }
     }
 
     /// The actor, if it may decide who reads the image.
@@ -324,6 +341,11 @@ impl ContentAdmin {
         } else {
             Err(Denied::NotEverywhere(action))
         }
+    }
+
+    /// Whether it may read the published versions of an image.
+    pub(crate) fn may_read(&self, image: &Image) -> bool {
+        View::of(Some(&self.0.rights), &image.name).shows(image.visibility)
     }
 
     /// Whether it may retire versions of the image.

@@ -2,7 +2,7 @@
 
 use crate::{
     audit,
-    auth::caller::ContentAdmin,
+    auth::caller::{ContentAdmin, Writer},
     bytes::clearing::{announce_end, upload_ended},
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -60,16 +60,23 @@ impl Blocks {
 }
 
 /// Refuses a digest that is blocked. Only a digest without a blob can be.
-pub(crate) async fn require_unblocked(tx: &mut dyn CatalogTx, digest: &Digest) -> Result<()> {
+pub(crate) async fn require_unblocked(tx: &mut dyn CatalogTx, who: &Writer, digest: &Digest) -> Result<()> {
     match tx.get_blocked_digest(digest).await? {
-        Some(block) => Err(UseCaseError::Blocked(Box::new(block))),
+        Some(block) => Err(refused(tx, who, block).await?),
         None => Ok(()),
     }
 }
 
+/// Why a digest is refused. Which version it was purged with is only for those who may read its image.
+pub(crate) async fn refused(tx: &mut dyn CatalogTx, who: &Writer, block: BlockedDigest) -> Result<UseCaseError> {
+    let image = tx.get_image(&block.image).await?;
+    let is_known = image.is_some_and(|image| who.may_read(&image));
+    Ok(if is_known { UseCaseError::Blocked(Box::new(block)) } else { UseCaseError::BlockedElsewhere(block.digest) })
+}
+
 /// Why an upload fails whose digest is blocked.
 pub(crate) fn failure_reason(block: &BlockedDigest) -> String {
-    format!("digest-blocked: {block}")
+    format!("digest-blocked: {}", block.in_public())
 }
 
 /// Fails the uploads that receive bytes of blocked digests. One that waits for its ingest fails there.

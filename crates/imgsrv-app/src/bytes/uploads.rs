@@ -69,15 +69,14 @@ impl Uploads {
                 tx.release_key(opened.id).await?;
             }
             // Bytes that the caller may not read are received as if they were not stored.
-            let is_readable = who.may_read(&mut *tx, &new.claim.digest).await?;
-            let trusted = if is_readable { tx.reuse_blob(&new.claim.digest).await? } else { None };
+            let trusted = who.reuse_blob(&mut *tx, &new.claim.digest).await?;
             let (session, event) = match trusted.map(|blob| blob.claim) {
                 Some(claim) if claim.size != new.claim.size => {
                     return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
                 }
                 Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
                 None => {
-                    require_unblocked(&mut *tx, &new.claim.digest).await?;
+                    require_unblocked(&mut *tx, who, &new.claim.digest).await?;
                     free?;
                     check_quota(&self.0, &mut *tx, who.id(), new.claim.size).await?;
                     UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)

@@ -4,6 +4,7 @@ use crate::{
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
     content::{
+        audited::{self, Audited},
         fetches::Fetched,
         published::{PublishedVersion, PublishedVersions},
     },
@@ -36,12 +37,14 @@ pub struct Download {
     pub media_type: Option<MediaType>,
     /// The suggested file name.
     pub file_name: String,
-    /// When they were published, or became trusted; under an alias, not before it last moved.
+    /// When they were published, or became known to the caller; under an alias, not before it last moved.
     pub modified_at: Timestamp,
     /// Whether anonymous callers may download them.
     pub public: bool,
     /// The lifecycle of their version, if they were found through one that is not active.
     pub lifecycle: Option<Box<Lifecycle>>,
+    /// What the audit log records when they are private.
+    audited: Option<Box<Audited>>,
 }
 
 /// The names that files have under an alias.
@@ -154,7 +157,8 @@ impl Delivery {
         };
         self.note_fetch(Fetched::Digest(*digest));
         let (file_name, modified_at) = (blob.claim.digest.hex(), blob.created_at);
-        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None })
+        let audited = if public { None } else { audited(caller, digest.to_string()) };
+        Ok(Download { blob, media_type: None, file_name, modified_at, public, lifecycle: None, audited })
     }
 
     /// The trusted blob with that digest, if the caller may read it, and whether everybody may.
@@ -200,7 +204,7 @@ impl Delivery {
             None => (entry.artifact.file_name(image, version), entry.artifact.primary, &entry.artifact.media_type),
         };
         let modified_at = published_at(&found.manifest);
-        self.download(&found, &claim.digest, media_type, file_name, modified_at).await
+        self.download(caller, &found, &claim.digest, media_type, file_name, modified_at).await
     }
 
     /// The file of that name, or its checksums, of the published version that is named or aliased so, if the caller may read
@@ -237,7 +241,8 @@ impl Delivery {
         let versioned = is_alias.then(|| format!("/images/{image}/{}/{}", version.in_url(), UrlSegment(&found_by)));
         let content = if file.name == found_by {
             let name = name.to_string();
-            let download = self.download(&found, &file.claim.digest, &file.media_type, name, modified_at).await?;
+            let download =
+                self.download(caller, &found, &file.claim.digest, &file.media_type, name, modified_at).await?;
             FileContent::Stored(download)
         } else {
             let of = files::checksummed_file(name.as_str()).unwrap_or(&file.name);
@@ -288,6 +293,7 @@ impl Delivery {
     /// A file of a published version as a download. The blobs of such a version are trusted, unless they are quarantined.
     async fn download(
         &self,
+        caller: &Caller,
         version: &PublishedVersion,
         digest: &Digest,
         media_type: &MediaType,
@@ -299,7 +305,15 @@ impl Delivery {
         self.note_fetch(Fetched::Version(version.manifest.version.id));
         let lifecycle = discouraged(&version.manifest);
         let public = is_public(&version.manifest);
-        Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle })
+        let audited = match public {
+            true => None,
+            false => {
+                let file = version.files.iter().find(|file| file.claim.digest == *digest);
+                let name = file.map_or(file_name.as_str(), |file| file.name.as_str());
+                audited(caller, format!("{}/{name}", version.manifest.version.path()))
+            }
+        };
+        Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle, audited })
     }
 
     /// Opens `range` of the bytes. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
@@ -309,6 +323,9 @@ impl Delivery {
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
+        if let Some(audited) = &download.audited {
+            audited::record(context, audited).await;
+        }
         let damaged = |error| match error {
             BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),
             error => error.into(),
@@ -351,6 +368,12 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
 fn generated(text: String, name: &FileName, manifest: &Manifest, modified_at: Timestamp) -> GeneratedText {
     let (public, lifecycle) = (is_public(manifest), discouraged(manifest));
     GeneratedText { text, file_name: name.to_string(), modified_at, public, lifecycle }
+}
+
+/// What the audit log records of a download of what is private.
+fn audited(caller: &Caller, subject: String) -> Option<Box<Audited>> {
+    let (principal, actor) = (caller.principal()?, caller.actor()?);
+    Some(Box::new(Audited { principal, actor, subject }))
 }
 
 /// Whether everybody may read the files of a version.

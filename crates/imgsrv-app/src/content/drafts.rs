@@ -115,6 +115,7 @@ impl Drafts {
                 });
             }
             let artifact = insert_artifact(&self.0, &mut *tx, actor, &version, new.clone()).await?;
+            tx.record_citation(version.id, &artifact.primary.digest, who.id()).await?;
             tx.commit().await?;
             Ok(artifact)
         })
@@ -171,6 +172,7 @@ impl Drafts {
             let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
             let file = files::attachment_file(&artifact.file_name(image, &version.name), &attachment.name);
             tx.insert_attachment(version.id, &attachment, &files::names_taken_by(&file)).await?;
+            tx.record_citation(version.id, &blob.digest, who.id()).await?;
             let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{file}", version.path()));
             audit::commit(tx, actor, event.with(blob.digest)).await?;
             Ok(attachment)

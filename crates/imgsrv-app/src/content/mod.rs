@@ -1,6 +1,7 @@
 //! Content: images, versions, aliases, and the delivery of published versions.
 
 pub(crate) mod aliases;
+pub(crate) mod audited;
 pub(crate) mod browse;
 pub(crate) mod delivery;
 pub(crate) mod drafts;

@@ -91,6 +91,7 @@ async fn freeze(
     let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
     let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
+    tx.record_citation(version.id, &primary.digest, session.created_by).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;

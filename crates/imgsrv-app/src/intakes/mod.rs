@@ -91,13 +91,12 @@ impl Intakes {
             names?;
             free?;
             if let Some(digest) = digest {
-                let is_readable = who.may_read(&mut *tx, &digest).await?;
-                match if is_readable { tx.reuse_blob(&digest).await? } else { None } {
+                match who.reuse_blob(&mut *tx, &digest).await? {
                     Some(blob) if blob.claim.size != size => {
                         return Err(UseCaseError::OtherSize { digest, size: blob.claim.size });
                     }
                     Some(_) => {}
-                    None => require_unblocked(&mut *tx, &digest).await?,
+                    None => require_unblocked(&mut *tx, who, &digest).await?,
                 }
             }
             check_quota(context, &mut *tx, who.id(), size).await?;

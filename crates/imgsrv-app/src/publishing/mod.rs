@@ -7,6 +7,7 @@ mod inspection;
 mod near_miss;
 mod publication;
 pub(crate) mod queue;
+mod readable;
 mod run;
 mod steps;
 mod validate;
@@ -16,6 +17,7 @@ pub(crate) use run::RunJob;
 use crate::{
     audit,
     auth::caller::Writer,
+    bytes::blocks::refused,
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
@@ -33,8 +35,8 @@ use imgsrv_domain::{
     work::{WorkKind, WorkName},
 };
 use queue::enqueue;
+use readable::unpublishable;
 use std::sync::Arc;
-use steps::untrusted;
 
 /// The use cases of publishing.
 #[derive(Clone)]
@@ -52,7 +54,8 @@ pub struct Requested {
 }
 
 impl Publishing {
-    /// Freezes a draft and queues its job. If the version is frozen or published already, returns its job.
+    /// Freezes a draft and queues its job. A digest that neither the caller nor whoever has added it may read counts as
+    /// missing. If the version is frozen or published already, returns its job.
     ///
     /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
     #[tracing::instrument(name = "version.publish", level = "debug", skip_all, err(level = "debug"),
@@ -76,12 +79,12 @@ impl Publishing {
             }
             let why = match tx.count_artifacts(version.id).await? {
                 0 => Some(Unpublishable::Empty),
-                _ => untrusted(&mut *tx, version.id).await?,
+                _ => unpublishable(&mut *tx, who, version.id).await?,
             };
             if matches!(why, Some(Unpublishable::Untrusted(_)))
                 && let Some(block) = tx.get_blocked_digest_of(version.id).await?
             {
-                return Err(UseCaseError::Blocked(Box::new(block)));
+                return Err(refused(&mut *tx, who, block).await?);
             }
             if let Some(why) = why {
                 return Err(UseCaseError::Unpublishable { version: version.path(), why });

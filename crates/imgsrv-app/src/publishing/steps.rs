@@ -93,10 +93,7 @@ async fn finalize(
 }
 
 /// Why the manifest of `version` cannot be published because of its blobs.
-pub(super) async fn untrusted(
-    tx: &mut dyn CatalogTx,
-    version: VersionId,
-) -> Result<Option<Unpublishable>, CatalogError> {
+async fn untrusted(tx: &mut dyn CatalogTx, version: VersionId) -> Result<Option<Unpublishable>, CatalogError> {
     let untrusted = tx.list_untrusted_digests(version).await?;
     Ok((!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted)))
 }

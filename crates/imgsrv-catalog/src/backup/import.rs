@@ -32,6 +32,7 @@ pub(crate) const PASSES: &[ImportPass] = &[
     pass("versions", 1),
     pass("artifacts", 1),
     pass("attachments", 1),
+    pass("citations", 1),
     pass("files", 1),
     pass("products", 1),
     pass("versions", 2),

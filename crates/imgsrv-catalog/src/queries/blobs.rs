@@ -14,20 +14,29 @@ use imgsrv_domain::{
     version::Version,
 };
 
-/// Whether a version serves the digest `$1`, one that is neither revoked nor drained, of `images i` with `$shown`.
-macro_rules! is_served {
-    ($now:literal, $shown:expr) => {
+/// Versions that serve a digest: neither revoked nor drained, of `images i` with `$shown`; their lifecycles are `l`.
+macro_rules! serving {
+    ($digest:literal, $now:literal, $shown:expr) => {
         concat!(
-            "EXISTS (SELECT 1 FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = $1
-                    UNION ALL SELECT version_id FROM attachments WHERE blob_digest = $1) named
-                JOIN version_lifecycles l ON l.version_id = named.version_id JOIN images i ON i.id = l.image_id
-                WHERE l.revoked_at IS NULL AND l.tombstone_at IS NULL
-                AND (l.available_until IS NULL OR l.available_until > ",
+            "FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = ",
+            $digest,
+            " UNION ALL SELECT version_id FROM attachments WHERE blob_digest = ",
+            $digest,
+            ") holding JOIN version_lifecycles l ON l.version_id = holding.version_id JOIN images i ON i.id = l.image_id
+            WHERE l.revoked_at IS NULL AND l.tombstone_at IS NULL
+            AND (l.available_until IS NULL OR l.available_until > ",
             $now,
             ") AND ",
-            $shown,
-            ")"
+            $shown
         )
+    };
+}
+pub(crate) use serving;
+
+/// Whether a version serves a digest; see [`serving`].
+macro_rules! is_served {
+    ($digest:literal, $now:literal, $shown:expr) => {
+        concat!("EXISTS (SELECT 1 ", $crate::queries::blobs::serving!($digest, $now, $shown), ")")
     };
 }
 pub(crate) use is_served;
@@ -38,7 +47,7 @@ macro_rules! is_readable {
     ($dialect:ident, $now:literal) => {
         concat!(
             "(EXISTS (SELECT 1 FROM blob_senders WHERE digest = $1 AND principal_id = $2) OR ",
-            $crate::queries::blobs::is_served!($now, $crate::queries::reach::readable!($dialect, "$3", "$4")),
+            $crate::queries::blobs::is_served!("$1", $now, $crate::queries::reach::readable!($dialect, "$3", "$4")),
             ")"
         )
     };
@@ -50,22 +59,35 @@ pub(crate) fn readable_values(digest: &Digest, reach: &Reach, sender: Option<Pri
     [values![digest, sender], reach::patterns(&reach.read)].concat()
 }
 
-macro_rules! trusted {
-    ($which:expr) => {
+/// The trusted blob with the digest `$1`, since when the reader could have known it: when the first version that it may
+/// read was published, else `$otherwise`. Others may have stored the same bytes long before, which tells nothing.
+macro_rules! shown {
+    ($now:literal, $shown:expr, $otherwise:literal) => {
         concat!(
-            "SELECT digest, size_bytes, storage_name, created_at FROM blobs WHERE digest = $1 AND state = 'trusted' AND ",
-            $which
+            "SELECT b.digest, b.size_bytes, b.storage_name, known.since AS created_at FROM blobs b
+            CROSS JOIN (SELECT coalesce((SELECT l.published_at ",
+            serving!("$1", $now, $shown),
+            " ORDER BY l.version_id LIMIT 1), ",
+            $otherwise,
+            ") AS since) known WHERE b.digest = $1 AND b.state = 'trusted' AND known.since IS NOT NULL"
         )
     };
 }
 const SERVED: Dialects = Dialects {
-    sqlite: trusted!(is_served!("$3", "($2 = '' OR i.visibility = $2)")),
-    postgres: trusted!(is_served!("catalog_now()", "($2 = '' OR i.visibility = $2)")),
+    sqlite: shown!("$3", "($2 = '' OR i.visibility = $2)", "NULL"),
+    postgres: shown!("catalog_now()", "($2 = '' OR i.visibility = $2)", "NULL"),
 };
-const READABLE: Dialects = Dialects {
-    sqlite: trusted!(is_readable!(sqlite, "$5")),
-    postgres: trusted!(is_readable!(postgres, "catalog_now()")),
-};
+macro_rules! readable_blob {
+    ($dialect:ident, $now:literal) => {
+        shown!(
+            $now,
+            readable!($dialect, "$3", "$4"),
+            "(SELECT sent_at FROM blob_senders WHERE digest = $1 AND principal_id = $2)"
+        )
+    };
+}
+const READABLE: Dialects =
+    Dialects { sqlite: readable_blob!(sqlite, "$5"), postgres: readable_blob!(postgres, "catalog_now()") };
 
 macro_rules! revoked {
     ($dialect:ident, $now:literal) => {

@@ -74,8 +74,8 @@ const IS_READABLE: Dialects = Dialects {
     sqlite: concat!("SELECT ", is_readable!(sqlite, "$5")),
     postgres: concat!("SELECT ", is_readable!(postgres, "$5")),
 };
-const RECORD_SENDER: &str =
-    "INSERT INTO blob_senders (digest, principal_id) VALUES ($1, $2) ON CONFLICT (digest, principal_id) DO NOTHING";
+const RECORD_SENDER: &str = "INSERT INTO blob_senders (digest, principal_id, sent_at) VALUES ($1, $2, $3)
+    ON CONFLICT (digest, principal_id) DO NOTHING";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     IS_STORED,
@@ -120,7 +120,7 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
     }
 
     async fn record_sender(&mut self, sender: PrincipalId, digest: &Digest) -> Result<(), CatalogError> {
-        self.execute(RECORD_SENDER, values![digest, sender]).await.map(drop)
+        self.execute(RECORD_SENDER, values![digest, sender, self.time()]).await.map(drop)
     }
 
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError> {

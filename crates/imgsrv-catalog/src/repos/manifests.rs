@@ -2,14 +2,20 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, values},
+    queries::{
+        blobs::is_served,
+        reach::{self, readable},
+    },
     repos::blobs,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    ids::{ArtifactId, AttachmentId, VersionId},
+    access::Reach,
+    digest::Digest,
+    ids::{ArtifactId, AttachmentId, PrincipalId, VersionId},
     inspection::{Inspection, Warning},
     manifest::{Artifact, Attachment, ManifestEntry, Untrusted},
-    ports::{CatalogError, ManifestEntries, ManifestRepo},
+    ports::{CatalogError, ManifestEntries, ManifestRepo, UnreadableDigest},
     time::{Day, Timestamp},
 };
 use std::collections::HashMap;
@@ -33,6 +39,26 @@ const LIST_UNTRUSTED: &str = "SELECT named.digest, named.size_bytes AS declared,
     ) named LEFT JOIN blobs ON blobs.digest = named.digest AND blobs.state = 'trusted'
     WHERE blobs.digest IS NULL OR blobs.size_bytes <> named.size_bytes
     ORDER BY named.digest, named.size_bytes LIMIT 100";
+const RECORD_CITATION: &str = "INSERT INTO citations (version_id, digest, principal_id) VALUES ($1, $2, $3)
+    ON CONFLICT (version_id, digest, principal_id) DO NOTHING";
+macro_rules! unreadable {
+    ($dialect:ident) => {
+        concat!(
+            "SELECT named.digest, named.size_bytes AS declared, c.principal_id AS cited_by FROM (
+                    SELECT primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes FROM artifacts
+                        WHERE version_id = $1
+                    UNION SELECT blob_digest, blob_size_bytes FROM attachments WHERE version_id = $1) named
+                LEFT JOIN citations c ON c.version_id = $1 AND c.digest = named.digest AND c.principal_id <> $2
+                WHERE NOT EXISTS (SELECT 1 FROM blob_senders s WHERE s.digest = named.digest
+                    AND (s.principal_id = $2 OR s.principal_id IN (SELECT principal_id FROM citations
+                        WHERE version_id = $1 AND digest = named.digest)))
+                AND NOT ",
+            is_served!("named.digest", "$5", readable!($dialect, "$3", "$4")),
+            " ORDER BY named.digest, named.size_bytes, cited_by"
+        )
+    };
+}
+const LIST_UNREADABLE: Dialects = Dialects { sqlite: unreadable!(sqlite), postgres: unreadable!(postgres) };
 const LAST_COLLECTED: &str =
     "SELECT at FROM audit_log WHERE subject = $1 AND action = 'blob.collected' ORDER BY at DESC, id DESC LIMIT 1";
 const GET_ARTIFACT: &str = "SELECT id AS artifact_id, version_id, operating_system, architecture, variant, format,
@@ -74,6 +100,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     ENTRIES,
     LIST_UNTRUSTED,
     LAST_COLLECTED,
+    RECORD_CITATION,
     GET_ARTIFACT,
     COUNT_ARTIFACTS,
     INSERT_ARTIFACT,
@@ -85,7 +112,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RELEASE_OF_ARTIFACT.sqlite,
     RELEASE_OF_ATTACHMENT.sqlite,
 ];
-pub(crate) const POSTGRES: &[&str] = &[RELEASE_OF_ARTIFACT.postgres, RELEASE_OF_ATTACHMENT.postgres];
+pub(crate) const SQLITE: &[&str] = &[LIST_UNREADABLE.sqlite];
+pub(crate) const POSTGRES: &[&str] =
+    &[RELEASE_OF_ARTIFACT.postgres, RELEASE_OF_ATTACHMENT.postgres, LIST_UNREADABLE.postgres];
 const RELEASE_OF_ARTIFACT: Dialects = blobs::release!(
     "SELECT primary_blob_digest FROM artifacts WHERE id = $1
     UNION SELECT blob_digest FROM attachments WHERE artifact_id = $1"
@@ -131,6 +160,25 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
             missing.collected_on = collected_at.map(Day::of);
         }
         Ok(untrusted)
+    }
+
+    async fn record_citation(
+        &mut self,
+        version: VersionId,
+        digest: &Digest,
+        principal: PrincipalId,
+    ) -> Result<(), CatalogError> {
+        self.execute(RECORD_CITATION, values![version, digest, principal]).await.map(drop)
+    }
+
+    async fn list_unreadable_digests(
+        &mut self,
+        version: VersionId,
+        reach: &Reach,
+        sender: PrincipalId,
+    ) -> Result<Vec<UnreadableDigest>, CatalogError> {
+        let values = [values![version, sender], reach::patterns(&reach.read), values![self.time()]].concat();
+        self.list(LIST_UNREADABLE, values).await
     }
 
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError> {
@@ -265,6 +313,15 @@ impl Record for Untrusted {
             trusted: row.optional("trusted")?,
             collected_on: None,
         })
+    }
+}
+
+impl Record for UnreadableDigest {
+    const WHAT: &'static str = "manifest";
+    const ID: &'static str = "digest";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, cited_by: row.optional("cited_by")? })
     }
 }
 

@@ -11,6 +11,7 @@ mod lifecycles;
 mod links;
 mod manifests;
 mod nodes;
+mod private;
 mod publishing;
 mod retention;
 mod rules;
@@ -124,6 +125,9 @@ const CASES: &[Case<Fresh>] = cases![
     content::a_published_version_cannot_be_changed,
     content::hand_written_sql_cannot_break_the_guarantees,
     content::unpublished_content_is_hidden,
+    private::private_content_is_hidden,
+    private::blobs_are_readable_through_images_and_by_those_who_sent_them,
+    private::digests_that_nobody_responsible_may_read_are_listed,
     content::lists_page_through_everything_once,
     content::cursors_belong_to_their_list,
     manifests::a_version_is_resolved_by_name_and_by_alias,

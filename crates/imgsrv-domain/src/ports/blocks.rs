@@ -34,6 +34,13 @@ impl std::fmt::Display for BlockedDigest {
     }
 }
 
+impl BlockedDigest {
+    /// What everybody may know of the block.
+    pub fn in_public(&self) -> String {
+        format!("the digest {} is blocked, because it was purged", self.digest)
+    }
+}
+
 /// The result of a purge for one digest of the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PurgedDigest {

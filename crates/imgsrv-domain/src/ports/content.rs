@@ -3,7 +3,8 @@
 use super::{CatalogError, TrustedBlob};
 use crate::{
     access::{Reach, View},
-    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
+    digest::Digest,
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, PrincipalId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
     lifecycle::LifecycleFilter,
@@ -51,6 +52,17 @@ pub trait VersionRepo: Send {
     async fn delete_version(&mut self, version: &Version) -> Result<(), CatalogError>;
 }
 
+/// A digest in the manifest of a draft that a principal may not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableDigest {
+    /// The digest.
+    pub digest: Digest,
+    /// The declared size in bytes.
+    pub declared: u64,
+    /// Another principal that has added it; there is an item for each of them.
+    pub cited_by: Option<PrincipalId>,
+}
+
 /// Manifests: artifacts, attachments and the names of their files. They change only while their version is a draft.
 #[async_trait]
 pub trait ManifestRepo: Send {
@@ -58,6 +70,21 @@ pub trait ManifestRepo: Send {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
     /// Digests in the manifest of `version` that are not trusted blobs of the declared size; by digest, at most 100.
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
+    /// Records that a principal has added a digest to the manifest of a draft, until that is published.
+    async fn record_citation(
+        &mut self,
+        version: VersionId,
+        digest: &Digest,
+        principal: PrincipalId,
+    ) -> Result<(), CatalogError>;
+    /// The digests in the manifest of `version` that a principal may not read; see
+    /// [`is_readable`](super::BlobLedger::is_readable). Those that another principal has added and sent are left out.
+    async fn list_unreadable_digests(
+        &mut self,
+        version: VersionId,
+        reach: &Reach,
+        sender: PrincipalId,
+    ) -> Result<Vec<UnreadableDigest>, CatalogError>;
     /// The artifact with that id.
     async fn get_artifact(&mut self, id: ArtifactId) -> Result<Option<Artifact>, CatalogError>;
     /// The number of artifacts of a version.

@@ -17,6 +17,8 @@ use uuid::Uuid;
 pub trait AuditLog: Send {
     /// Appends a row; rows never change. When the transaction has committed, the row is also logged.
     async fn append_audit(&mut self, entry: &AuditEntry) -> Result<(), CatalogError>;
+    /// Whether there is a row of the same actor and event, apart from its detail, since `since`.
+    async fn has_audited(&mut self, entry: &AuditEntry, since: Timestamp) -> Result<bool, CatalogError>;
 }
 
 /// Reads of the audit log.

@@ -55,10 +55,12 @@ pub trait BlobLedger: Send {
 #[async_trait]
 pub trait BlobQueries: Send + Sync {
     /// The trusted blob with that digest; for [`View::Published`] only when a published version that is
-    /// neither revoked nor a tombstone refers to it, and for [`View::Public`] only when one of a public image does.
+    /// neither revoked nor a tombstone refers to it, and for [`View::Public`] only when one of a public image does. Then its
+    /// time is that of the publication: when others stored it tells nothing.
     async fn get_blob(&self, digest: &Digest, see: View) -> Result<Option<TrustedBlob>, CatalogError>;
     /// The trusted blob with that digest, if a published version of an image that `reach` shows refers to it, and is
-    /// neither revoked nor a tombstone, or if `sender` has sent its bytes.
+    /// neither revoked nor a tombstone, or if `sender` has sent its bytes. Its time is that of the publication or of the
+    /// sending.
     async fn get_readable_blob(
         &self,
         digest: &Digest,

@@ -161,6 +161,7 @@ impl From<UseCaseError> for Problem {
                 let reason = Some(block.reason.to_string());
                 Self::new(Code::DigestBlocked).detail(&error).because(reason, None)
             }
+            UseCaseError::BlockedElsewhere(_) => Self::new(Code::DigestBlocked).detail(error),
             UseCaseError::KeyReused(_) => Self::new(Code::IdempotencyKeyReused).detail(error),
             UseCaseError::Illegal(illegal) => {
                 let code = match illegal.subject {

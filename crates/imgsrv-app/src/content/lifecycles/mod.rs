@@ -14,6 +14,7 @@ use crate::{
     content::drafts,
     context::Context,
     error::{Missing, Result, UseCaseError},
+    nodes::seen_by_all_nodes,
     work::retry::retrying,
 };
 use imgsrv_domain::{
@@ -97,7 +98,8 @@ impl Lifecycles {
         Ok(found.version.as_of(self.0.clock.now()))
     }
 
-    /// Changes the lifecycle of a published version, and its aliases with it.
+    /// Changes the lifecycle of a published version, and its aliases with it. When it returns, no node serves a version that is
+    /// revoked, or a version that is removed without a drain, any more.
     #[tracing::instrument(name = "lifecycle.change", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %name))]
     pub async fn change(
@@ -109,7 +111,7 @@ impl Lifecycles {
         change: &LifecycleChange,
     ) -> Result<Version> {
         let actor = who.on(&self.0, image).await?;
-        retrying(|| async {
+        let changed = retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = self.lock(&mut *tx, image, name, precondition).await?;
             let have_moved = match change {
@@ -122,7 +124,7 @@ impl Lifecycles {
             };
             // Afterwards: a replacement may name one of the aliases.
             let words = match change.words() {
-                Some(words) => resolve(&mut *tx, &version, words).await?,
+                Some(words) => resolve(&mut *tx, who, &version, words).await?,
                 None => Words::default(),
             };
             let (lifecycle, action) = self.change_to(&version, change, words, tx.now())?;
@@ -144,9 +146,13 @@ impl Lifecycles {
             let now = tx.now();
             let stored = tx.lock_version_by_id(version.id).await?.unwrap_or(version);
             self.0.revision.commit(tx).await?;
-            Ok(stored.as_of(now))
+            Ok::<_, UseCaseError>(stored.as_of(now))
         })
-        .await
+        .await?;
+        if matches!(change, LifecycleChange::Revoke { .. } | LifecycleChange::Remove { .. }) {
+            seen_by_all_nodes(&self.0).await?;
+        }
+        Ok(changed)
     }
 
     /// The published version, locked with its image, so that its lifecycle is current.

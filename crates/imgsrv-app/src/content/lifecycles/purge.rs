@@ -14,6 +14,7 @@ use crate::{
     auth::caller::ContentAdmin,
     bytes::{blocks, orphans},
     error::{Result, UseCaseError},
+    nodes::seen_by_all_nodes,
     work::{crash_point::crash_point, detach::detached, retry::retrying},
 };
 use imgsrv_domain::{
@@ -69,6 +70,7 @@ impl Lifecycles {
             let purge = || lifecycles.record_purge(&who, &image, &name, &precondition, &request);
             let (mut purged, orphans) = retrying(purge).await?;
             lifecycles.delete_purged(&orphans).await;
+            seen_by_all_nodes(&lifecycles.0).await?;
             purged.digests.iter_mut().for_each(|digest| hide_foreign(digest, &who));
             Ok(purged)
         })
@@ -94,7 +96,7 @@ impl Lifecycles {
         version.lifecycle.clone().purge(Words::default(), now).map_err(refused)?;
         let have_moved = move_aliases(&self.0, &mut *tx, actor, &version, &request.aliases).await?;
         let wanted = WantedWords { reason: Some(request.reason.clone()), replacement: request.replacement.clone() };
-        let words = resolve(&mut *tx, &version, &wanted).await?;
+        let words = resolve(&mut *tx, who, &version, &wanted).await?;
         let steps = version.lifecycle.clone().purge(words, now).map_err(refused)?;
         let digests = tx.block_digests(&version, &request.reason).await?;
         let mut blocked = Vec::new();
@@ -146,11 +148,11 @@ async fn purge_blobs(tx: &mut dyn CatalogTx, digests: &[PurgedDigest]) -> Result
     Ok(orphans)
 }
 
-/// Leaves out drafts of images whose versions the caller may not retire, and uploads, which belong to others.
+/// Leaves out versions of images that the caller may not retire.
 fn hide_foreign(digest: &mut PurgedDigest, who: &ContentAdmin) {
     if let PurgedDigest::Kept { by, .. } = digest {
         by.retain(|reference| match reference {
-            BlobReference::Version { image, lifecycle, .. } => lifecycle.is_some() || who.covers(image),
+            BlobReference::Version { image, .. } => who.covers(image),
             BlobReference::Upload(_) => true,
         });
     }

@@ -1,6 +1,9 @@
 //! The replacements of retired versions.
 
-use crate::error::{Result, UseCaseError};
+use crate::{
+    auth::caller::ContentAdmin,
+    error::{Result, UseCaseError},
+};
 use imgsrv_domain::{
     ids::VersionId,
     lifecycle::{LifecycleState, Replacement, WantedReplacement, Words},
@@ -24,12 +27,23 @@ pub struct WantedWords {
 }
 
 /// The words with the replacement that exists, or why it cannot be used.
-pub(super) async fn resolve(tx: &mut dyn CatalogTx, version: &Version, wanted: &WantedWords) -> Result<Words> {
+/// For a caller who may not read its image it does not exist.
+pub(super) async fn resolve(
+    tx: &mut dyn CatalogTx,
+    who: &ContentAdmin,
+    version: &Version,
+    wanted: &WantedWords,
+) -> Result<Words> {
     let reason = wanted.reason.clone();
     let Some(given) = &wanted.replacement else { return Ok(Words { reason, replacement: None }) };
     let refused = |why| UseCaseError::Replacement { replacement: given.clone(), why };
     for candidate in given.candidates(&version.image) {
         let Some(found) = tx.get_replacement(&candidate).await? else { continue };
+        if found.image_id != version.image_id
+            && !tx.get_image(&found.image).await?.is_some_and(|image| who.may_read(&image))
+        {
+            continue;
+        }
         if found.id == version.id {
             return Err(refused("is the version itself"));
         }
