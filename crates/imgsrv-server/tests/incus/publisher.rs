@@ -179,6 +179,11 @@ impl Publisher {
         self.runtime.block_on(self.http.get(url).send()).expect("a response").status().as_u16()
     }
 
+    /// Makes an image private.
+    pub(crate) fn make_private(&self, image: &str) {
+        self.send(Method::PATCH, &format!("/v1/images/{image}"), &json!({"visibility": "private"}));
+    }
+
     /// Revokes the links to the files of an image.
     pub(crate) fn revoke_links(&self, image: &str) {
         self.post(&format!("/v1/images/{image}/links/revoke"), &Value::Null);
