@@ -16,7 +16,7 @@ pub struct CreateLink {
     pub attachment_id: Option<String>,
 }
 
-/// A link. Whoever has its URL can download the file until it ends.
+/// A link. Anybody who has its URL can download the file until it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Link {

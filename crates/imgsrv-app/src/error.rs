@@ -323,7 +323,7 @@ pub enum UseCaseError {
     /// The expiry is in the past.
     #[error("the time of expiry is in the past")]
     ExpiryInPast,
-    /// The token is revoked for good.
+    /// A revoked token does not change.
     #[error("API token {0} is revoked; issue a new one")]
     TokenRevoked(TokenId),
     /// Some values are invalid.

@@ -278,8 +278,8 @@ impl Rights {
         [granted, self.narrowing.images_for(action)]
     }
 
-    /// Whether the credential is limited to [`Role::ContentReader`], or its principal has no other role: whoever gets to
-    /// see it can only read.
+    /// Whether the credential is limited to [`Role::ContentReader`], or its principal has no other role: anybody who
+    /// sees the credential can only read.
     pub fn reads_alone(&self) -> bool {
         let alone = |mut roles: Box<dyn Iterator<Item = Role> + '_>| {
             roles.next() == Some(Role::ContentReader) && roles.next().is_none()

@@ -24,19 +24,19 @@ pub enum Transport {
     PlaintextOnTlsPort,
 }
 
-/// Whether others can have read a request on its way.
+/// Whether others can have read a request before it reached this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channel {
     /// It came over TLS, to this server or to a trusted proxy, or did not leave the machine.
     Confidential,
-    /// It came in the clear where clients can use TLS.
+    /// It came in plaintext where clients can use TLS.
     InClear,
-    /// It came in the clear, perhaps from a reverse proxy that is not trusted, or on a server without TLS.
+    /// It came in plaintext, perhaps from a reverse proxy that is not trusted, or on a server without TLS.
     Unknown,
 }
 
 impl Channel {
-    /// That of a request; unknown if the listener has not told.
+    /// That of a request; unknown if the listener has not reported it.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self::Unknown)
     }

@@ -47,7 +47,7 @@ pub struct HttpSettings {
     pub authority: Option<Bytes>,
     /// The URL at which clients reach the server; unknown when absent.
     pub public_url: Option<PublicUrl>,
-    /// Whether anonymous requests for files that do not exist or are private are asked for Basic credentials.
+    /// Whether anonymous requests for files that do not exist or are private get a challenge to send Basic credentials.
     pub auth_challenge: bool,
     /// The branding of pages.
     pub site: Site,

@@ -196,7 +196,9 @@ async fn a_link_to_a_private_image_ends_when_its_maker_may_no_longer_read_it() {
     assert_eq!(server.call(Some(&admin), "PATCH", "/v1/images/debian", body).await.status, StatusCode::OK);
     let file = link(&server, &artifact, "1h").await;
     assert!(!refused(&server, &file).await);
+    let log = server.manage("GET", "/v1/audit?action=file.downloaded", None).await.json();
     let me = server.write("GET", "/v1/auth/whoami", None).await.json()["principal"]["id"].clone();
+    assert_eq!((&log["entries"][0]["actor"]["id"], log["entries"].as_array().map(Vec::len)), (&me, Some(1)), "{log}");
     let role = format!("/v1/auth/principals/{}/roles/content-writer", me.as_str().expect("an id"));
     assert_eq!(server.manage("DELETE", &role, None).await.status, StatusCode::NO_CONTENT);
     assert!(refused(&server, &file).await);

@@ -6,7 +6,7 @@ pub enum Exposure {
     /// It came over plaintext HTTP.
     #[error("sent without TLS")]
     InClear,
-    /// It is in the URL of a remote for `/streams/`, from which clients send it in the clear for every file.
+    /// It is in the URL of a remote for `/streams/`, from which clients send it in plaintext for every file.
     #[error("sent with Basic for /streams/, so a client also sends it without TLS")]
     StreamsBasic,
     /// It is in the URL of a private remote, which clients store and show, and may do more than read.

@@ -1,6 +1,6 @@
 //! Private remotes: the products that one token may read, with links to their files.
 //!
-//! Clients request every file in the clear before they use TLS. The paths of a private remote therefore contain the
+//! Clients request every file in plaintext before they use TLS. The paths of a private remote therefore contain the
 //! capability of a link instead of the token: it gives access to one file, over TLS alone, and ends within three hours.
 
 use crate::{auth::caller::Caller, content::links::link_key, error::Result, streams::Streams};
@@ -45,7 +45,7 @@ impl Streams {
     /// The products of an edition, or of a later one.
     #[tracing::instrument(name = "streams.remote_products", level = "debug", skip_all, err(level = "debug"))]
     pub async fn remote_products(&self, edition: &RemoteEdition) -> Result<EncodedProducts> {
-        // Brings the index up to date.
+        // Updates the index.
         self.current().await?;
         let index = Arc::clone(&self.state.index).lock_owned().await;
         if index.revision().is_none() {

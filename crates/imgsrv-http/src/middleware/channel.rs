@@ -1,4 +1,4 @@
-//! Whether others can have read a request on its way to this server.
+//! Whether others can have read a request before it reached this server.
 
 use crate::request::{Channel, Transport};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};

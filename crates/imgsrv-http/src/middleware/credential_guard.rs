@@ -40,7 +40,7 @@ impl CredentialGuard<'_> {
         if let Some(credential) = credential.filter(|credential| path.starts_with("/streams/") && is_basic(credential))
         {
             let problem = Problem::new(Code::CredentialExposed).detail(
-                "Basic credentials are not accepted for /streams/, because Incus sends them in the clear for every file; \
+                "Basic credentials are not accepted for /streams/, because Incus sends them in plaintext for every file; \
                  revoke the token, and add private images as the remote that `imgsrv incus-remote` prints",
             );
             return Err(self.expose(api_token(credential).as_deref(), Exposure::StreamsBasic, problem).await);
@@ -85,7 +85,7 @@ pub(crate) async fn note(auth: &Authenticator, token: &str, exposure: Exposure, 
     }
 }
 
-/// The problem of a credential that came in the clear, or perhaps did.
+/// The problem of a credential that came in plaintext, or perhaps did.
 pub(crate) fn in_clear() -> Problem {
     Problem::new(Code::CredentialInClear).detail(
         "this credential is accepted over HTTPS alone; if a reverse proxy uses HTTPS, it must be one of --trusted-proxies \

@@ -34,7 +34,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Make a link to a file
 ///
-/// Whoever has the URL can download the file of a published version until the link ends, without a token. It ends before
+/// Anybody who has the URL can download the file of a published version until the link ends, without a token. It ends before
 /// that when all links of the image are revoked, when the key of links is replaced, or when the principal that made it may
 /// no longer read the image. Over plain HTTP, links are refused where the server has HTTPS.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/links",

@@ -84,7 +84,7 @@ async fn a_remote_lists_files_that_clients_download_without_the_token() {
         let response = ask(&server, Transport::Tls, file, &[("user-agent", "Incus 6.0.4")]).await;
         assert_eq!((response.status, i64::try_from(response.body.len()).ok()), (StatusCode::OK, Some(item.size)));
         assert_eq!(imgsrv_testkit::digest(&response.body), format!("sha256:{}", item.sha256));
-        // What a client sends in the clear is refused at once, and is one file's link.
+        // What a client sends in plaintext is refused at once, and is one file's link.
         let in_clear = ask(&server, Transport::PlaintextOnTlsPort, file, &[]).await;
         assert_eq!((in_clear.status, in_clear.problem().as_str()), (StatusCode::BAD_REQUEST, "https-required"));
         assert!(!file.contains(&token[23..60]));
@@ -228,7 +228,7 @@ async fn a_token_that_may_do_more_than_read_is_refused_and_recorded() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_url_is_refused_in_the_clear_and_recorded_where_clients_can_use_tls() {
+async fn a_token_in_a_url_is_refused_in_plaintext_and_recorded_where_clients_can_use_tls() {
     let server = TestServer::start().await;
     let token = server.token_with("content-reader").await;
     for (transport, recorded) in [(Transport::Plaintext, 0), (Transport::PlaintextOnTlsPort, 1)] {

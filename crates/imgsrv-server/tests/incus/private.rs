@@ -1,4 +1,4 @@
-//! Private remotes: real clients download with a token that they never send in the clear.
+//! Private remotes: real clients download with a token that they never send in plaintext.
 
 use crate::{
     client::{Client, Program},
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// The first byte of a TLS connection.
 const HANDSHAKE: u8 = 22;
 
-/// A listener in front of a server that records what clients send in the clear, as anybody on the network can.
+/// A listener in front of a server that records what clients send in plaintext, as anybody on the network can.
 struct Eavesdropper {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -44,7 +44,7 @@ impl Eavesdropper {
         Self { port, heard }
     }
 
-    /// All that came in the clear so far.
+    /// All that came in plaintext so far.
     fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().expect("not poisoned")).into_owned()
     }
@@ -68,7 +68,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, record: Option<&Mutex<Vec<u8>>>)
 }
 
 #[test]
-fn clients_download_from_a_private_remote_and_never_send_its_token_in_the_clear() {
+fn clients_download_from_a_private_remote_and_never_send_its_token_in_plaintext() {
     let scratch = TempDir::new().expect("a scratch folder");
     let publisher = Publisher::start_with(&["--verbosity", "debug", "--access-log"]);
     let mut secrets = Vec::new();
@@ -96,11 +96,11 @@ fn clients_download_from_a_private_remote_and_never_send_its_token_in_the_clear(
         assert_eq!(file_names(&folder).len(), 2);
 
         let heard = network.heard();
-        assert_eq!(heard.matches("GET /f/").count(), 2, "each file is requested in the clear first: {heard}");
+        assert_eq!(heard.matches("GET /f/").count(), 2, "each file is requested in plaintext first: {heard}");
         for part in [token.as_str(), &token[10..22], &token[23..], "/t/", "Authorization"] {
-            assert!(!heard.contains(part), "{program:?} sent {part:?} in the clear: {heard}");
+            assert!(!heard.contains(part), "{program:?} sent {part:?} in plaintext: {heard}");
         }
-        // What was heard gives access neither in the clear nor, after the links are revoked, over TLS.
+        // What was heard gives access neither in plaintext nor, after the links are revoked, over TLS.
         let paths: Vec<&str> = heard.lines().filter_map(|line| line.strip_prefix("GET ")?.split(' ').next()).collect();
         for path in &paths {
             assert_eq!(publisher.status_in_clear(path), 400);

@@ -173,7 +173,7 @@ impl Publisher {
         response.expect("a response").status().as_u16()
     }
 
-    /// The same in the clear.
+    /// The same in plaintext.
     pub(crate) fn status_in_clear(&self, path: &str) -> u16 {
         let url = format!("{}{path}", self.url.replace("https://", "http://"));
         self.runtime.block_on(self.http.get(url).send()).expect("a response").status().as_u16()
