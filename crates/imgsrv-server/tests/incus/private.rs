@@ -113,7 +113,7 @@ fn clients_download_from_a_private_remote_and_never_send_its_token_in_plaintext(
         secrets.extend(paths.iter().filter_map(|path| path.split('/').nth(2)).map(str::to_owned));
         secrets.push(token[22..].to_owned());
     }
-    assert_eq!(publisher.plaintext_routes(), ["/f/{capability}/{file}"]);
+    assert_eq!(publisher.plaintext_routes(), ["/ca.pem", "/f/{capability}/{file}"]);
     let log = publisher.log();
     assert!(log.contains("/t/{token}/streams/v1/images.json") && log.contains("request completed"), "{log}");
     for secret in secrets {
