@@ -281,11 +281,9 @@ impl Rights {
     /// Whether the credential is limited to [`Role::ContentReader`], or its principal has no other role: anybody who
     /// sees the credential can only read.
     pub fn reads_alone(&self) -> bool {
-        let alone = |mut roles: Box<dyn Iterator<Item = Role> + '_>| {
-            roles.next() == Some(Role::ContentReader) && roles.next().is_none()
-        };
-        let narrowed = self.narrowing.roles.as_ref().is_some_and(|roles| alone(Box::new(roles.iter().copied())));
-        narrowed || alone(Box::new(self.grants.roles()))
+        const READER: [Role; 1] = [Role::ContentReader];
+        let is_narrowed = self.narrowing.roles.as_ref().is_some_and(|roles| roles.iter().copied().eq(READER));
+        is_narrowed || self.grants.roles().eq(READER)
     }
 
     /// Whether the action is allowed on the target. Every decision about access is this one.
