@@ -126,8 +126,9 @@ impl Links {
         if file_name != name {
             return Err(InvalidLink::NotAuthentic.into());
         }
-        let download = self.0.file(&maker, &image, &version, artifact, attachment).await?;
-        Ok(Download { file_name, public: false, ..download })
+        let mut download = self.0.file(&maker, &image, &version, artifact, attachment).await?;
+        (download.file_name, download.public) = (file_name, false);
+        Ok(download)
     }
 }
 
