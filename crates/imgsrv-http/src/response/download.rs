@@ -226,8 +226,7 @@ impl Representation<'_> {
             (NamedBy::Version, true) => "public, max-age=300, must-revalidate",
             (NamedBy::Version, false) => "private, max-age=300, must-revalidate",
             (NamedBy::Alias, true) => "no-cache",
-            (NamedBy::Alias, false) => "private, no-cache",
-            (NamedBy::Link, _) => "private, no-cache",
+            (NamedBy::Alias, false) | (NamedBy::Link, _) => "private, no-cache",
         })
     }
 }
