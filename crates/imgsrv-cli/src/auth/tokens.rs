@@ -40,7 +40,7 @@ pub enum TokensCommand {
     Set {
         /// Id of the token
         #[arg(value_name = "TOKEN")]
-        token: String,
+        id: String,
         /// Lifetime from now on, such as 8h, 90d or 1y
         #[arg(long, alias = "expires", value_name = "DURATION", value_parser = lifetime)]
         expires_in: jiff::Span,
@@ -91,8 +91,8 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
             // The token alone, for files and shell variables.
             report.result(&issued.plaintext, &issued)
         }
-        TokensCommand::Set { token, expires_in } => {
-            let changed = client.set_api_token_expiry(&token, &expiry(&expires_in)?).await?;
+        TokensCommand::Set { id, expires_in } => {
+            let changed = client.set_api_token_expiry(&id, &expiry(&expires_in)?).await?;
             let until = date(&changed.expires_at);
             report.result(&format!("the token {} ({}) is valid until {until}", changed.id, changed.name), &changed)
         }
