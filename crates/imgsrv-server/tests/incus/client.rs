@@ -29,27 +29,15 @@ impl Client {
 
     /// Adds the remote at `url`, whose certificate the authority in the file `authority` issued.
     pub(crate) fn of_url(program: Program, url: &str, authority: &str) -> Self {
-        Self::with_remote(program, url_script(url, authority))
-    }
-
-    /// The same, or the error of the command.
-    pub(crate) fn try_url(program: Program, url: &str, authority: &str) -> Result<Self, String> {
-        let (client, script, output) = Self::adding(program, url_script(url, authority));
-        if output.status.success() {
-            return Ok(client);
-        }
-        Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr)))
+        let script = format!(
+            "install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
+             incus remote add imgsrv {url} --protocol simplestreams"
+        );
+        Self::with_remote(program, script)
     }
 
     /// Adds the remote with a command for Incus.
     fn with_remote(program: Program, script: String) -> Self {
-        let (client, script, output) = Self::adding(program, script);
-        check(&script, &output);
-        client
-    }
-
-    /// Runs a command for Incus that adds the remote.
-    fn adding(program: Program, script: String) -> (Self, String, Output) {
         let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
         let script = match program {
             Program::Incus => script,
@@ -57,7 +45,8 @@ impl Client {
         };
         let output =
             client.command("sh").args(["-c", &script]).current_dir(client.home.path()).output().expect("a shell");
-        (client, script, output)
+        check(&script, &output);
+        client
     }
 
     /// The same, with a daemon on this machine.
@@ -121,14 +110,6 @@ impl Client {
         assert!(shown.contains(&found), "{name} is listed as {found}, but shown as {shown}");
         Some(found)
     }
-}
-
-/// Adds the remote at `url`, for Incus.
-fn url_script(url: &str, authority: &str) -> String {
-    format!(
-        "install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
-         incus remote add imgsrv {url} --protocol simplestreams"
-    )
 }
 
 fn check(what: &str, output: &Output) {
