@@ -201,7 +201,7 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
 #[test]
 fn every_command_on_private_incus_remotes_runs() {
     let page = include_str!("../../../docs/src/how-to/private-incus.md");
-    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 14, &["--tls-self-signed"]);
+    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 12, &["--tls-self-signed"]);
     for line in [
         "written to host-7.token",
         "$(cat host-7.token)",
