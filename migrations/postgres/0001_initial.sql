@@ -594,9 +594,10 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 
--- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. The rows are
+-- deleted with the blob.
 CREATE TABLE blob_senders (
-    digest text COLLATE "C" NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    digest text COLLATE "C" NOT NULL,
     principal_id uuid NOT NULL,
     sent_at timestamptz NOT NULL,
     PRIMARY KEY (digest, principal_id)
@@ -608,6 +609,12 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER principals_sent AFTER DELETE ON principals FOR EACH ROW EXECUTE FUNCTION forget_sender();
+CREATE FUNCTION forget_senders() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM blob_senders WHERE digest = OLD.digest;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blobs_forgotten AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION forget_senders();
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.

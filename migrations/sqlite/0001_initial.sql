@@ -508,9 +508,10 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 
--- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it.
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. The rows are
+-- deleted with the blob.
 CREATE TABLE blob_senders (
-    digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
     principal_id BLOB NOT NULL,
     sent_at INTEGER NOT NULL,
     PRIMARY KEY (digest, principal_id)
@@ -576,6 +577,7 @@ CREATE TRIGGER blobs_delete BEFORE DELETE ON blobs BEGIN
     SELECT RAISE(ABORT, 'imgsrv:forbidden') FROM blob_references WHERE digest = OLD.digest AND kind <> 'upload';
 END;
 CREATE TRIGGER blobs_deleted AFTER DELETE ON blobs BEGIN
+    DELETE FROM blob_senders WHERE digest = OLD.digest;
     DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
 END;

@@ -61,7 +61,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("images", &["imgsrv images list"]),
     ("images list", &["imgsrv images list", "imgsrv images list --json | jq -r '.images[].name'"]),
     ("images show", &["imgsrv images show debian"]),
-    ("images set", &["imgsrv images set debian --display-name Debian --description 'Base images'"]),
+    ("images create", &["imgsrv images create debian", "imgsrv images create tools-internal --private"]),
+    (
+        "images set",
+        &[
+            "imgsrv images set debian --display-name Debian --description 'Base images'",
+            "imgsrv images set tools-internal --public",
+        ],
+    ),
     ("images delete", &["imgsrv images delete scratch"]),
     ("versions", &["imgsrv versions list debian"]),
     ("versions list", &["imgsrv versions list debian", "imgsrv versions list debian --all"]),

@@ -36,8 +36,12 @@ pub enum ImagesCommand {
         /// Description
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
-        #[command(flatten)]
-        visibility: VisibilityOptions,
+        /// Hide the image from everybody without a role on it
+        #[arg(long, conflicts_with = "public")]
+        private: bool,
+        /// Let everybody read the published versions
+        #[arg(long)]
+        public: bool,
     },
     /// Change the display name, the description or the visibility of an image
     #[command(
@@ -59,22 +63,10 @@ pub struct SetOptions {
     metadata: Metadata,
 }
 
-#[derive(Debug, Clone, Copy, Args)]
-pub struct VisibilityOptions {
-    /// Hide the image from everybody without a role on it
-    #[arg(long, conflicts_with = "public")]
-    private: bool,
-    /// Let everybody read the published versions
-    #[arg(long)]
-    public: bool,
-}
-
-impl VisibilityOptions {
-    /// The visibility that is chosen.
-    fn chosen(self) -> Option<String> {
-        let chosen = [(self.private, "private"), (self.public, "public")];
-        chosen.iter().find(|(is_chosen, _)| *is_chosen).map(|(_, visibility)| (*visibility).to_owned())
-    }
+/// The visibility that the options choose.
+fn chosen(private: bool, public: bool) -> Option<String> {
+    let chosen = [(private, "private"), (public, "public")];
+    chosen.iter().find(|(is_chosen, _)| *is_chosen).map(|(_, visibility)| (*visibility).to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -86,8 +78,12 @@ struct Metadata {
     /// Description; an empty text removes it
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    #[command(flatten)]
-    visibility: VisibilityOptions,
+    /// Hide the image from everybody without a role on it
+    #[arg(long, conflicts_with = "public")]
+    private: bool,
+    /// Let everybody read the published versions
+    #[arg(long)]
+    public: bool,
 }
 
 pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(), Failure> {
@@ -102,17 +98,18 @@ pub(crate) async fn run(command: ImagesCommand, session: &Session) -> Result<(),
             })
         }
         ImagesCommand::Show { image } => show(&image, session).await,
-        ImagesCommand::Create { image, display_name, description, visibility } => {
-            let new = CreateImage { name: image.clone(), display_name, description, visibility: visibility.chosen() };
+        ImagesCommand::Create { image, display_name, description, private, public } => {
+            let visibility = chosen(private, public);
+            let new = CreateImage { name: image.clone(), display_name, description, visibility };
             let created = client.create_image(&new).await.map_err(Failure::about(&image))?;
             report.result(&describe(&created), &created)
         }
-        ImagesCommand::Set(SetOptions { image, metadata: Metadata { display_name, description, visibility } }) => {
+        ImagesCommand::Set(SetOptions { image, metadata: Metadata { display_name, description, private, public } }) => {
             let text = |text: String| Some(text).filter(|text| !text.is_empty());
             let change = UpdateImage {
                 display_name: display_name.map(text),
                 description: description.map(text),
-                visibility: visibility.chosen(),
+                visibility: chosen(private, public),
             };
             let changed = client.update_image(&image, &change).await.map_err(Failure::about(&image))?;
             report.result(&describe(&changed), &changed)

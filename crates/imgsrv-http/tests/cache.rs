@@ -1,10 +1,8 @@
 //! The cache of published versions: it is never staler than the API promises.
 
 use axum::http::StatusCode;
-use imgsrv_app::{Backoff, Caller, CollectionSettings, FormatCheck, RequestContext, ScrubSettings, Services, Settings};
-use imgsrv_domain::{
-    access::Visibility, lifecycle::Drain, manifest::Manifest, names::ImageName, node::Node, work::WorkerId,
-};
+use imgsrv_app::{Caller, RequestContext};
+use imgsrv_domain::{manifest::Manifest, names::ImageName};
 use imgsrv_testkit::{TestResponse, TestServer, digest, qcow2};
 use serde_json::{Value, json};
 use std::{
@@ -17,32 +15,6 @@ use std::{
 };
 
 const VERSION: &str = "/v1/images/debian/versions/1";
-
-/// The use cases of another node on the catalog and the blob store of `server`.
-fn other_node(server: &TestServer) -> Services {
-    let settings = Settings {
-        default_visibility: Visibility::Public,
-        upload_ttl: Duration::from_hours(24),
-        max_upload_bytes: None,
-        max_open_uploads: None,
-        max_open_uploads_per_principal: None,
-        max_staged_bytes: None,
-        min_free_bytes: None,
-        lease_term: Duration::from_secs(30),
-        work_attempts: 5,
-        sweep_interval: Duration::from_mins(1),
-        collection: CollectionSettings::default(),
-        scrub: ScrubSettings::default(),
-        removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
-        hold_cooldown: Duration::from_hours(24),
-        default_retention: None,
-        retention_interval: Duration::from_hours(1),
-        backoff: Backoff::new(Duration::from_secs(5), Duration::from_mins(1)),
-        format_check: FormatCheck::Warn,
-        worker: WorkerId::new("other-node".to_owned()),
-    };
-    Services::new(server.services.adapters().clone(), settings, server.stop.clone())
-}
 
 async fn display_name(server: &TestServer, path: &str) -> Value {
     let answer = server.get(path).await;
@@ -141,7 +113,7 @@ async fn another_node_sees_aliases_at_once_and_versions_within_a_second() {
     server.published("debian", "1", &qcow2(1)).await;
     server.published("debian", "2", &qcow2(2)).await;
     set_alias(&server, "1").await;
-    let other = other_node(&server);
+    let other = server.other_node().await.services;
     let image: ImageName = "debian".parse().expect("a name");
     let (version, alias) = ("1".parse().expect("a name"), "latest".parse().expect("a name"));
     let anonymous = Caller::anonymous(RequestContext::default());
@@ -186,22 +158,14 @@ async fn an_image_that_is_made_private_is_hidden_on_every_node_from_the_response
             assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
             started.elapsed()
         };
-        let other = other_node(&server);
-        let (image, version): (ImageName, _) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
-        let anonymous = Caller::anonymous(RequestContext::default());
-        let is_shown = async || other.versions().manifest(&anonymous, &image, &version).await.is_ok();
         // Without another node, it is known at once.
         set("private").await;
         set("public").await;
-        assert!(is_shown().await);
-        let node = Node {
-            worker: WorkerId::new("other-node".to_owned()),
-            name: "other".to_owned(),
-            version: "test".to_owned(),
-            workers: Vec::new(),
-        };
-        other.nodes().touch(&node).await.expect("the node is recorded");
-        assert!(is_shown().await, "and it is kept in memory");
+        let other = server.other_node().await.services;
+        let (image, version): (ImageName, _) = ("debian".parse().expect("a name"), "1".parse().expect("a name"));
+        let anonymous = Caller::anonymous(RequestContext::default());
+        let is_shown = async || other.versions().manifest(&anonymous, &image, &version).await.is_ok();
+        assert!(is_shown().await, "it is kept in memory from now on");
         let waited = set("private").await;
         assert!(!is_shown().await, "the other node still shows it");
         assert!(waited >= Duration::from_secs(1), "{waited:?}");

@@ -16,6 +16,7 @@ use imgsrv_auth::{CelEngine, OidcVerifier};
 use imgsrv_domain::{
     access::Visibility,
     lifecycle::Drain,
+    node::Node,
     ports::Catalog,
     work::{WorkKind, WorkerId},
 };
@@ -85,7 +86,9 @@ pub struct TestServer {
     /// Stops workers, which release their leases.
     pub stop: CancellationToken,
     router: Router,
-    dir: TempDir,
+    settings: Settings,
+    http: HttpSettings,
+    dir: Arc<TempDir>,
 }
 
 impl TestServer {
@@ -167,12 +170,35 @@ impl TestServer {
             conditions: Arc::new(CelEngine::start().expect("a thread")),
         };
         let stop = CancellationToken::new();
-        let services = Services::new(adapters, settings, stop.clone());
+        let services = Services::new(adapters, settings.clone(), stop.clone());
         let manager = services.bootstrap().ensure().await.expect("a bootstrap token").expect("the first one");
-        let router = router(&AppState::new(services.clone(), http));
-        let mut server = Self { clock, blobs, services, manager, writer: String::new(), stop, router, dir };
+        let router = router(&AppState::new(services.clone(), http.clone()));
+        let (writer, dir) = (String::new(), Arc::new(dir));
+        let mut server = Self { clock, blobs, services, manager, writer, stop, router, settings, http, dir };
         server.writer = server.token_with("content-writer").await;
         server
+    }
+
+    /// Another node on the same catalog and blob store, which is recorded as running.
+    pub async fn other_node(&self) -> Self {
+        let worker = WorkerId::new("other-node".to_owned());
+        let settings = Settings { worker: worker.clone(), ..self.settings.clone() };
+        let services = Services::new(self.services.adapters().clone(), settings.clone(), self.stop.clone());
+        let (name, version) = ("other".to_owned(), "test".to_owned());
+        let node = Node { worker, name, version, workers: Vec::new() };
+        services.nodes().touch(&node).await.expect("the node is recorded");
+        Self {
+            clock: Arc::clone(&self.clock),
+            blobs: self.blobs.clone(),
+            router: router(&AppState::new(services.clone(), self.http.clone())),
+            services,
+            manager: self.manager.clone(),
+            writer: self.writer.clone(),
+            stop: self.stop.clone(),
+            settings,
+            http: self.http.clone(),
+            dir: Arc::clone(&self.dir),
+        }
     }
 
     /// The folder of the blob store.

@@ -1,24 +1,28 @@
 //! Delivery: finding the files of published versions, and opening their bytes.
 
 use crate::{
+    audit,
     auth::caller::Caller,
     bytes::reader::{open_blob, replacement},
     content::{
-        audited::{self, Audited},
+        audited::{Audited, hour_of, start_of},
         fetches::Fetched,
         published::{PublishedVersion, PublishedVersions},
     },
+    context::Context,
     error::{Gone, Missing, Result, UseCaseError},
+    work::retry::retrying,
 };
 use imgsrv_domain::{
     access::{View, Visibility},
+    audit::{AuditAction, AuditEntry, Event},
     digest::{BlobClaim, Digest},
-    files,
+    error_chain, files,
     ids::{ArtifactId, AttachmentId},
     lifecycle::{Lifecycle, LifecycleState},
     manifest::{Manifest, ManifestFile},
     names::{FileName, ImageName, RefName, UrlSegment, VersionName},
-    ports::{BlobError, BlobStream, TrustedBlob},
+    ports::{BlobError, BlobStream, CatalogError, TrustedBlob},
     text::MediaType,
     time::Timestamp,
 };
@@ -305,13 +309,12 @@ impl Delivery {
         self.note_fetch(Fetched::Version(version.manifest.version.id));
         let lifecycle = discouraged(&version.manifest);
         let public = is_public(&version.manifest);
-        let audited = match public {
-            true => None,
-            false => {
-                let file = version.files.iter().find(|file| file.claim.digest == *digest);
-                let name = file.map_or(file_name.as_str(), |file| file.name.as_str());
-                audited(caller, format!("{}/{name}", version.manifest.version.path()))
-            }
+        let audited = if public {
+            None
+        } else {
+            let file = version.files.iter().find(|file| file.claim.digest == *digest);
+            let name = file.map_or(file_name.as_str(), |file| file.name.as_str());
+            audited(caller, format!("{}/{name}", version.manifest.version.path()))
         };
         Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle, audited })
     }
@@ -324,7 +327,7 @@ impl Delivery {
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let (context, blob) = (&self.0.context, &download.blob);
         if let Some(audited) = &download.audited {
-            audited::record(context, audited).await;
+            record(context, audited).await;
         }
         let damaged = |error| match error {
             BlobError::Damaged => UseCaseError::Quarantined(blob.claim.digest),
@@ -368,6 +371,33 @@ fn locate<'a>(files: &'a [ManifestFile], name: &str) -> Option<&'a ManifestFile>
 fn generated(text: String, name: &FileName, manifest: &Manifest, modified_at: Timestamp) -> GeneratedText {
     let (public, lifecycle) = (is_public(manifest), discouraged(manifest));
     GeneratedText { text, file_name: name.to_string(), modified_at, public, lifecycle }
+}
+
+/// Records a download, unless one in the same hour is recorded. One that cannot be recorded is logged, and served all the
+/// same: a catalog that is not writable does not stop downloads.
+async fn record(context: &Context, download: &Audited) {
+    let hour = hour_of(context.clock.now());
+    if context.audited.is_known(hour, download) {
+        return;
+    }
+    match retrying(|| append(context, download)).await {
+        Ok(()) => context.audited.remember(hour, download),
+        Err(error) => {
+            let (subject, error) = (&download.subject, error_chain::text(&error));
+            tracing::warn!(principal.id = %download.principal, subject, error, "download of a private file was not recorded");
+        }
+    }
+}
+
+async fn append(context: &Context, download: &Audited) -> Result<(), CatalogError> {
+    let mut tx = context.catalog.begin().await?;
+    let event = Event::new(AuditAction::FileDownloaded, &download.subject);
+    let entry = AuditEntry { at: tx.now(), actor: download.actor.clone(), event };
+    let since = start_of(hour_of(entry.at));
+    if tx.has_audited(&entry, since).await? {
+        return Ok(());
+    }
+    audit::commit(tx, &entry.actor, entry.event).await
 }
 
 /// What the audit log records of a download of what is private.

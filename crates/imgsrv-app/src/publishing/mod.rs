@@ -54,7 +54,7 @@ pub struct Requested {
 }
 
 impl Publishing {
-    /// Freezes a draft and queues its job. A digest that neither the caller nor whoever has added it may read counts as
+    /// Freezes a draft and queues its job. A digest that neither the caller nor the principal that added it may read counts as
     /// missing. If the version is frozen or published already, returns its job.
     ///
     /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.

@@ -37,7 +37,7 @@ pub(super) async fn unpublishable(
     Ok((!untrusted.is_empty()).then_some(Unpublishable::Untrusted(untrusted)))
 }
 
-/// The digests that neither `who` nor whoever has added them may read, with their declared sizes.
+/// The digests that neither `who` nor the principals that added them may read, with their declared sizes.
 async fn unreadable(
     tx: &mut dyn CatalogTx,
     who: &Writer,

@@ -1,9 +1,9 @@
 //! Reads of trusted blobs.
 
 use crate::{
-    core::{Connection, Dialects, SqlCatalog, SqlDatabase, Value, values},
-    queries::reach::{self, readable, required},
+    core::{Connection, Dialects, SqlCatalog, SqlDatabase, values},
     repos::{blobs, versions::select as versions},
+    rows::reach::{self, readable, readable_values, required, serving},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -13,51 +13,6 @@ use imgsrv_domain::{
     ports::{BlobQueries, CatalogError, TrustedBlob},
     version::Version,
 };
-
-/// Versions that serve a digest: neither revoked nor drained, of `images i` with `$shown`; their lifecycles are `l`.
-macro_rules! serving {
-    ($digest:literal, $now:literal, $shown:expr) => {
-        concat!(
-            "FROM (SELECT version_id FROM artifacts WHERE primary_blob_digest = ",
-            $digest,
-            " UNION ALL SELECT version_id FROM attachments WHERE blob_digest = ",
-            $digest,
-            ") holding JOIN version_lifecycles l ON l.version_id = holding.version_id JOIN images i ON i.id = l.image_id
-            WHERE l.revoked_at IS NULL AND l.tombstone_at IS NULL
-            AND (l.available_until IS NULL OR l.available_until > ",
-            $now,
-            ") AND ",
-            $shown
-        )
-    };
-}
-pub(crate) use serving;
-
-/// Whether a version serves a digest; see [`serving`].
-macro_rules! is_served {
-    ($digest:literal, $now:literal, $shown:expr) => {
-        concat!("EXISTS (SELECT 1 ", $crate::queries::blobs::serving!($digest, $now, $shown), ")")
-    };
-}
-pub(crate) use is_served;
-
-/// Whether a reach shows an image that serves the digest `$1`, or the principal `$2` has sent it. The scopes of readers
-/// are `$3` and `$4`.
-macro_rules! is_readable {
-    ($dialect:ident, $now:literal) => {
-        concat!(
-            "(EXISTS (SELECT 1 FROM blob_senders WHERE digest = $1 AND principal_id = $2) OR ",
-            $crate::queries::blobs::is_served!("$1", $now, $crate::queries::reach::readable!($dialect, "$3", "$4")),
-            ")"
-        )
-    };
-}
-pub(crate) use is_readable;
-
-/// The values of [`is_readable`].
-pub(crate) fn readable_values(digest: &Digest, reach: &Reach, sender: Option<PrincipalId>) -> Vec<Value> {
-    [values![digest, sender], reach::patterns(&reach.read)].concat()
-}
 
 /// The trusted blob with the digest `$1`, since when the reader could have known it: when the first version that it may
 /// read was published, else `$otherwise`. Others may have stored the same bytes long before, which tells nothing.

@@ -4,11 +4,11 @@ use crate::{
     core::{Connection, Dialects, List, SqlCatalog, SqlDatabase, values},
     queries::{
         images::{self as image_queries, ALIASES},
-        reach::{self, readable, required, visible},
         summaries::{Newest, Previous},
         versions::selected,
     },
     repos::{images, manifests, versions},
+    rows::reach::{self, readable, required, visible},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

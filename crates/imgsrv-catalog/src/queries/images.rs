@@ -2,11 +2,11 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, List, Listed, Row, SqlCatalog, SqlDatabase, values},
-    queries::reach::{self, required, visible},
     repos::{
         aliases::select as aliases,
         images::{self, select as images},
     },
+    rows::reach::{self, required, visible},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

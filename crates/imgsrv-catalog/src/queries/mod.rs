@@ -10,7 +10,6 @@ pub(crate) mod jobs;
 pub(crate) mod links;
 pub(crate) mod operations;
 pub(crate) mod principals;
-pub(crate) mod reach;
 pub(crate) mod retention;
 pub(crate) mod rules;
 pub(crate) mod streams;

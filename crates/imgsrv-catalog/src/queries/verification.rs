@@ -2,8 +2,8 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values},
-    queries::blobs::{is_readable, readable_values},
     repos::blobs::NEVER,
+    rows::reach::{is_readable, readable_values},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

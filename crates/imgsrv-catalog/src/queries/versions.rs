@@ -2,11 +2,12 @@
 
 use crate::{
     core::{Connection, Corrupt, List, Listed, Record, Row, SqlCatalog, SqlDatabase, values},
-    queries::{images::image_id, reach::required},
+    queries::images::image_id,
     repos::{
         images, manifests,
         versions::{self, select as versions},
     },
+    rows::reach::required,
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

@@ -2,7 +2,7 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
-    queries::blobs::{is_readable, readable_values},
+    rows::reach::{is_readable, readable_values},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

@@ -2,11 +2,8 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, values},
-    queries::{
-        blobs::is_served,
-        reach::{self, readable},
-    },
     repos::blobs,
+    rows::reach::{self, is_served, readable},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{

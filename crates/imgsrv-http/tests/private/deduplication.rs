@@ -51,7 +51,7 @@ async fn unreadable_bytes_are_received_and_published_as_if_nobody_had_them() {
             (secret_size.status, opened(&secret_size.json())),
             (absent_size.status, opened(&absent_size.json()))
         );
-        // Whoever has the bytes is told.
+        // A principal that has the bytes learns about them.
         assert_eq!(alpha.open(&server, SECRET, SECRET.len()).await.json()["state"], "ready");
         assert_eq!(alpha.open(&server, SECRET, 1).await.problem(), "digest-size-conflict");
 

@@ -1,7 +1,8 @@
-//! Private images: for callers without a role on them they do not exist, and stored bytes tell nothing about them.
+//! Private images: for callers without a role on them they do not exist, and stored bytes do not reveal them.
 
 mod audit;
 mod deduplication;
+mod histories;
 mod routes;
 mod streams;
 mod support;

@@ -30,7 +30,7 @@ async fn private_events_change_nothing_that_streams_show() {
         team.done(&server, "PUT", "/v1/images/alpha-vm/aliases/latest", Some(json!({"version": "1"}))).await;
         team.done(&server, "PATCH", "/v1/images/alpha-vm", Some(json!({"display_name": "Secret"}))).await;
         for (document, before) in DOCUMENTS.iter().zip(&before) {
-            // Whoever asks.
+            // For every caller.
             for who in [None, Some(&*team.token)] {
                 let after = server.call(who, "GET", document, None).await;
                 assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body), "{document}");
