@@ -122,6 +122,14 @@ CREATE TABLE api_tokens (
 );
 CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
 
+-- The key that authenticates links, from the first link on. A new key has the next number.
+CREATE TABLE link_key (
+    "only" bigint PRIMARY KEY CHECK ("only" = 1),
+    id bigint NOT NULL,
+    secret bytea NOT NULL CHECK (length(secret) = 32),
+    created_at timestamptz NOT NULL
+);
+
 -- The principal of each OpenID Connect identity. `seen_at` is the day of its last request, written with a delay.
 CREATE TABLE oidc_identities (
     issuer text COLLATE "C" NOT NULL,
@@ -184,6 +192,12 @@ CREATE TABLE image_bindings (
     image_id uuid PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
     rule_id text COLLATE "C" NOT NULL,
     claims jsonb NOT NULL
+);
+
+-- How often the links to the files of an image were revoked; no row is never.
+CREATE TABLE link_generations (
+    image_id uuid PRIMARY KEY,
+    generation bigint NOT NULL
 );
 
 CREATE TABLE versions (

@@ -75,6 +75,14 @@ CREATE TABLE api_tokens (
 ) STRICT;
 CREATE INDEX api_tokens_by_principal ON api_tokens (principal_id, id);
 
+-- The key that authenticates links, from the first link on. A new key has the next number.
+CREATE TABLE link_key (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    id INTEGER NOT NULL,
+    secret BLOB NOT NULL CHECK (length(secret) = 32),
+    created_at INTEGER NOT NULL
+) STRICT;
+
 -- The principal of each OpenID Connect identity. `seen_at` is the day of its last request, written with a delay.
 CREATE TABLE oidc_identities (
     issuer TEXT NOT NULL,
@@ -137,6 +145,12 @@ CREATE TABLE image_bindings (
     image_id BLOB PRIMARY KEY NOT NULL REFERENCES images (id) ON DELETE CASCADE,
     rule_id TEXT NOT NULL,
     claims TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How often the links to the files of an image were revoked; no row is never.
+CREATE TABLE link_generations (
+    image_id BLOB PRIMARY KEY NOT NULL,
+    generation INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE versions (

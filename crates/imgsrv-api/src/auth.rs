@@ -119,6 +119,16 @@ pub struct CreateApiToken {
     pub images: Option<Vec<String>>,
 }
 
+/// Request to change an API token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpdateApiToken {
+    /// Time at which the token expires, in the future.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub expires_at: String,
+}
+
 /// A new API token with its plaintext, which is returned only once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

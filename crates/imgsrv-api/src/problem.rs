@@ -94,12 +94,14 @@ codes! {
     PartListMismatch = "part-list-mismatch", 400, "The part list does not match the received parts";
     HttpsRequired = "https-required", 400, "This port uses HTTPS; plain HTTP is accepted only for public files";
     CredentialInClear = "credential-in-clear", 400, "A credential was sent over plain HTTP; revoke it and use HTTPS";
+    CredentialExposed = "credential-exposed", 400, "A credential was sent where others can read it; revoke it";
     Unauthenticated = "unauthenticated", 401, "A bearer token is required";
     InvalidBearer = "invalid-bearer", 401, "The bearer token is not valid";
     Forbidden = "forbidden", 403, "The caller does not have the required permission";
     TokenNotAdmitted = "token-not-admitted", 403, "The token is authentic but not accepted by any provisioning rule";
     PrincipalDeactivated = "principal-deactivated", 403, "The principal is deactivated";
     NotFound = "not-found", 404, "The resource does not exist";
+    LinkInvalid = "link-invalid", 404, "The link is not valid";
     MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed for this URL";
     RequestTimeout = "request-timeout", 408, "The request was received too slowly";
     NameTaken = "name-taken", 409, "The name is already in use";
@@ -122,6 +124,7 @@ codes! {
     PartSuperseded = "part-superseded", 412, "A newer attempt at this part was accepted";
     JobState = "publish-job-state", 412, "The publish job is in the wrong state";
     TusVersion = "tus-version", 412, "This version of the tus protocol is not supported";
+    TokenRevoked = "token-revoked", 412, "The API token is revoked";
     LastAuthManager = "last-auth-manager", 412, "The last auth-manager cannot be removed";
     ImageInUse = "image-in-use", 412, "The image has versions";
     PreconditionFailed = "precondition-failed", 412, "A precondition of the request is not met";

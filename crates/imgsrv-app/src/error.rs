@@ -10,6 +10,7 @@ use imgsrv_domain::{
     files::NameClash,
     ids::{AliasId, ArtifactId, AttachmentId, ImageId, JobId, PrincipalId, TokenId, UploadId, VersionId},
     lifecycle::{LifecycleRefusal, LifecycleState, Replacement, WantedReplacement},
+    link::InvalidLink,
     manifest::Unpublishable,
     names::{AliasName, FileName, ImageName, RefName, RuleId, VersionName},
     oidc::IssuerUrl,
@@ -277,6 +278,12 @@ pub enum UseCaseError {
         /// The state of the version.
         state: &'static str,
     },
+    /// The version is not published, so its files cannot be downloaded.
+    #[error("version {0} is not published, so its files have no links")]
+    NotDownloadable(String),
+    /// A link gives no access.
+    #[error(transparent)]
+    Link(#[from] InvalidLink),
     /// The version is not published, so it has no lifecycle yet.
     #[error("version {0} is not published; a draft can be deleted instead")]
     Unpublished(String),
@@ -349,6 +356,9 @@ pub enum UseCaseError {
     /// The expiry is in the past.
     #[error("the time of expiry is in the past")]
     ExpiryInPast,
+    /// A revoked token does not change.
+    #[error("API token {0} is revoked; issue a new one")]
+    TokenRevoked(TokenId),
     /// Some values are invalid.
     #[error("a value is not valid")]
     Invalid(Vec<InvalidField>),

@@ -27,6 +27,7 @@ pub use auth::{
         SystemOperator, SystemReader, Writer,
     },
     denied::Denied,
+    exposure::Exposure,
     principals::{IssuedToken, NewPrincipal, NewToken, Principals},
     rules::{Reconciled, Rules},
 };
@@ -49,6 +50,7 @@ pub use content::{
     lifecycles::{
         AliasMoves, LifecycleChange, LifecyclePrecondition, Lifecycles, PurgeRequest, Purged, WantedWords, release_hold,
     },
+    links::{Links, NewLink, rotate_link_key},
     retention::{Retention, RetentionApplied, RetentionPreview},
     versions::Versions,
 };
@@ -58,7 +60,7 @@ pub use intakes::{AppendBody, Appended, IntakeStatus, Intakes};
 pub use nodes::Nodes;
 pub use publishing::{Publishing, Requested};
 pub use services::Services;
-pub use streams::{Projection, Streams};
+pub use streams::{Projection, RemoteEdition, Streams};
 #[doc(hidden)]
 pub use work::crash_point::{arm_crash_points, crash_point};
 pub use work::{

@@ -23,7 +23,7 @@ use crate::{
     },
     content::{
         aliases::Aliases, audited::AuditedDownloads, browse::Browse, delivery::Delivery, drafts::Drafts,
-        fetches::Fetches, images::Images, incus::metadata::IncusMetadata, lifecycles::Lifecycles,
+        fetches::Fetches, images::Images, incus::metadata::IncusMetadata, lifecycles::Lifecycles, links::Links,
         published::PublishedVersions, retainer::Retainer, retention::Retention, tombstones::Tombstones,
         versions::Versions,
     },
@@ -173,6 +173,11 @@ impl Services {
     /// Downloads.
     pub fn delivery(&self) -> Delivery {
         Delivery(Arc::clone(&self.published))
+    }
+
+    /// Links.
+    pub fn links(&self) -> Links {
+        Links(self.delivery())
     }
 
     /// Authentication.

@@ -148,7 +148,7 @@ pub(crate) async fn download(options: DownloadOptions, quick: &Session, session:
 }
 
 /// The manifest of a published version.
-async fn resolve(client: &Client, reference: &Reference) -> Result<Manifest, Failure> {
+pub(crate) async fn resolve(client: &Client, reference: &Reference) -> Result<Manifest, Failure> {
     let manifest = match client.resolve(&reference.image, &reference.name).await {
         Err(error) if error.code() == Some(ProblemCode::NotFound) => {
             return Err(reference.not_found(client, error).await);
@@ -231,7 +231,7 @@ fn find<'a>(
 }
 
 /// A part of a file's name. Since it becomes a path on this machine, the server must not choose it freely.
-fn parse<T: FromStr>(part: &str) -> Result<T, Failure> {
+pub(crate) fn parse<T: FromStr>(part: &str) -> Result<T, Failure> {
     part.parse()
         .map_err(|_| Failure::refused(format!("the server sent {part:?}, which cannot be part of the name of a file")))
 }

@@ -49,6 +49,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "imgsrv download debian --attachment sbom.spdx.json -o - | jq .",
         ],
     ),
+    ("link", &["imgsrv link debian:12.5.0", "imgsrv link debian:12.5.0 debian-12.5.0-x86_64.qcow2 --ttl 7d"]),
+    ("links", &["imgsrv links revoke debian"]),
+    ("links revoke", &["imgsrv links revoke debian"]),
+    (
+        "incus-remote",
+        &[
+            "imgsrv incus-remote",
+            "imgsrv incus-remote team --create-for host-7 --image 'team-*' --remote-token-file host-7.token",
+        ],
+    ),
     ("images", &["imgsrv images list"]),
     ("images list", &["imgsrv images list", "imgsrv images list --json | jq -r '.images[].name'"]),
     ("images show", &["imgsrv images show debian"]),
@@ -160,6 +170,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("auth tokens", &["imgsrv auth tokens list ci"]),
     ("auth tokens list", &["imgsrv auth tokens list ci"]),
     ("auth tokens create", &["imgsrv auth tokens create ci --name pipeline --expires-in 30d > token"]),
+    ("auth tokens set", &["imgsrv auth tokens set 0198c0de-0000-7000-8000-000000000000 --expires-in 90d"]),
     ("auth tokens revoke", &["imgsrv auth tokens revoke 0198c0de-0000-7000-8000-000000000000"]),
     ("auth rules", &["imgsrv auth rules list"]),
     ("auth rules list", &["imgsrv auth rules list"]),
@@ -180,6 +191,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("admin config", &["imgsrv admin config check"]),
     ("admin config check", &["imgsrv admin config check --data-dir /var/lib/imgsrv"]),
     ("admin config show", &["imgsrv admin config show", "imgsrv admin config show --json | jq '.settings[].flag'"]),
+    ("admin rotate-link-key", &["imgsrv admin rotate-link-key --data-dir /var/lib/imgsrv"]),
     ("admin release-hold", &["imgsrv admin release-hold debian:12.4.0 --data-dir /var/lib/imgsrv"]),
     (
         "admin export",

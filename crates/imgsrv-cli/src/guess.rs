@@ -88,7 +88,8 @@ pub(crate) fn advice(refusal: &Refusal, path: &Path) -> String {
     let path = path.display();
     match (&refusal.problem, refusal.format.contents, refusal.format.compressor) {
         (Problem::EndMissing, ..) => {
-            "Check that the file is complete, such as with xz -t or gzip -t, and fetch it or compress it again.".to_owned()
+            "Check that the file is complete, such as with xz -t or gzip -t, and fetch it or compress it again."
+                .to_owned()
         }
         (_, Some(Contents::Ova), _) => {
             "Pack the appliance again as a tar archive of its descriptor and the disks that it lists, each made \

@@ -20,9 +20,11 @@ mod file_spec;
 mod gc;
 mod guess;
 mod images;
+mod incus_remote;
 mod init;
 mod jobs;
 mod legacy;
+mod links;
 mod login;
 mod nodes;
 mod options;
@@ -90,6 +92,19 @@ pub enum ClientCommand {
     /// List, set and delete aliases, such as latest
     #[command(subcommand)]
     Aliases(aliases::AliasesCommand),
+    /// Print a URL with which anybody can download a file for a time
+    ///
+    /// The URL needs no token. It ends earlier when the links of the image are revoked, or when you may no longer read the
+    /// image. Needs the role content-writer.
+    Link(links::LinkOptions),
+    /// Revoke links to files
+    #[command(subcommand)]
+    Links(links::LinksCommand),
+    /// Print the command that adds the private images of a server to Incus or LXD
+    ///
+    /// The URL of the remote contains a token, which the shell reads when it runs the command, so that it is not in the
+    /// history of the shell.
+    IncusRemote(incus_remote::IncusRemoteOptions),
     /// List and delete versions that are not published
     #[command(subcommand)]
     Drafts(drafts::DraftsCommand),
@@ -148,6 +163,9 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Versions(command) => versions::run(command, &short()?).await,
         ClientCommand::Retention(command) => retention::run(command, &short()?).await,
         ClientCommand::Aliases(command) => aliases::run(command, &short()?).await,
+        ClientCommand::Link(options) => links::link(options, &short()?).await,
+        ClientCommand::Links(command) => links::run(command, &short()?).await,
+        ClientCommand::IncusRemote(options) => incus_remote::run(options, common).await,
         ClientCommand::Drafts(command) => drafts::run(command, &short()?).await,
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,

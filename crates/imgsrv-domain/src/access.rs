@@ -339,6 +339,14 @@ impl Rights {
         [granted.or(reached), self.narrowing.images_for(action)]
     }
 
+    /// Whether the credential is limited to [`Role::ContentReader`], or its principal has no other role: anybody who
+    /// sees the credential can only read.
+    pub fn reads_alone(&self) -> bool {
+        const READER: [Role; 1] = [Role::ContentReader];
+        let is_narrowed = self.narrowing.roles.as_ref().is_some_and(|roles| roles.iter().copied().eq(READER));
+        is_narrowed || self.grants.roles().eq(READER)
+    }
+
     /// Whether the action is allowed on the target. Every decision about access is this one.
     pub fn allow(&self, action: Action, target: Target<'_>) -> bool {
         let claimed = self.claimed.as_ref();
@@ -470,6 +478,9 @@ mod tests {
             !allowed(&more, Action::ContentRetire, "debian-13") && !more.allow(Action::AuthManage, Target::Everything)
         );
 
+        assert!(read_only.reads_alone() && !whole.reads_alone() && !more.reads_alone());
+        let reader = Rights::of([Role::ContentReader].into_iter().collect());
+        assert!(reader.reads_alone() && !Rights::of(Grants::default()).reads_alone());
         let all: Grants = Role::ALL.iter().copied().collect();
         let all = Rights::of(all);
         assert!(Action::ALL.iter().all(|action| all.allow(*action, Target::Everything)));

@@ -101,10 +101,18 @@ string_enum! {
         RoleRevoked = "role.revoked",
         /// An API token was issued.
         TokenIssued = "token.issued",
+        /// The time of expiry of an API token was changed.
+        TokenExpiryChanged = "token.expiry_changed",
         /// An API token was revoked.
         TokenRevoked = "token.revoked",
-        /// A live API token was sent over plaintext HTTP.
+        /// A live API token was sent in a way by which others may have read it, such as over plaintext HTTP.
         TokenExposed = "token.exposed",
+        /// A link to a file was created.
+        LinkCreated = "link.created",
+        /// All links to the files of an image were revoked.
+        LinksRevoked = "links.revoked",
+        /// The key of all links was replaced, which ended them.
+        LinkKeyRotated = "link_key.rotated",
         /// A provisioning rule was created.
         RuleCreated = "provisioning_rule.created",
         /// A provisioning rule was replaced.

@@ -24,6 +24,7 @@ pub mod image;
 pub mod inspection;
 pub mod intake;
 pub mod lifecycle;
+pub mod link;
 pub mod manifest;
 pub mod names;
 pub mod node;

@@ -1,10 +1,34 @@
-//! Redaction of tokens in text from clients, before it is logged.
+//! Redaction of credentials in text from clients, before it is logged or repeated.
 
 use imgsrv_domain::auth::TokenKey;
 use std::borrow::Cow;
 
 /// The prefix of a JWT: `{"` in base64url.
 const JWT_PREFIX: &str = "eyJ";
+
+/// The first segments of paths that are credentials: those of private Incus remotes and of links.
+const SECRET_ROOTS: [&str; 2] = ["t", "f"];
+
+/// Whether a canonical path is one that contains a credential.
+pub(crate) fn is_secret_path(path: &str) -> bool {
+    let root = path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(root, _)| root);
+    root.is_some_and(|root| SECRET_ROOTS.contains(&root))
+}
+
+/// The path without credentials. Nothing is shown of what follows a segment that may be the root of secret paths, however
+/// it is encoded and whatever precedes it: a reverse proxy may publish the server below any path.
+pub(crate) fn redacted_path(path: &str) -> Cow<'_, str> {
+    let mut shown = 0;
+    for segment in path.split('/') {
+        shown += segment.len();
+        let is_root = matches!(segment, "t" | "f" | "%74" | "%66");
+        if is_root && shown < path.len() {
+            return Cow::Owned(format!("{}/...", redacted(&path[..shown])));
+        }
+        shown += 1;
+    }
+    redacted(path)
+}
 
 /// The text with every token truncated to its identifying prefix.
 pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
@@ -32,6 +56,27 @@ pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_shown_of_paths_with_credentials() {
+        for (path, shown) in [
+            ("/", "/"),
+            ("/t", "/t"),
+            ("/t/", "/t/..."),
+            ("/t/imgsrv_at_abcdefghijk1_secret/streams/v1/index.json", "/t/..."),
+            ("/f/AQAAAAEA/debian-12-x86_64.qcow2", "/f/..."),
+            ("/%66/AQAAAAEA/debian-12-x86_64.qcow2", "/%66/..."),
+            ("/srv/f/AQAAAAEA/disk.qcow2", "/srv/f/..."),
+            ("/imgsrv_at_abcdefghijk1_x/f/AQ", "/imgsrv_at_abcdefghijk1.../f/..."),
+            ("/feed.atom", "/feed.atom"),
+            ("/v1/x/imgsrv_at_abcdefghijk1_s/y", "/v1/x/imgsrv_at_abcdefghijk1.../y"),
+        ] {
+            assert_eq!(redacted_path(path), shown);
+        }
+        for (path, expected) in [("/t/x", true), ("/f/x/y", true), ("/t", false), ("/x/t/y", false), ("/feed", false)] {
+            assert_eq!(is_secret_path(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn tokens_are_truncated_anywhere_in_a_text() {

@@ -24,6 +24,24 @@ pub enum Transport {
     PlaintextOnTlsPort,
 }
 
+/// Whether others can have read a request before it reached this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// It came over TLS, to this server or to a trusted proxy, or did not leave the machine.
+    Confidential,
+    /// It came in plaintext where clients can use TLS.
+    InClear,
+    /// It came in plaintext, perhaps from a reverse proxy that is not trusted, or on a server without TLS.
+    Unknown,
+}
+
+impl Channel {
+    /// That of a request; unknown if the listener has not reported it.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self::Unknown)
+    }
+}
+
 /// The client's address: the peer's, or the one that trusted proxies report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);

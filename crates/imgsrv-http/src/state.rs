@@ -10,13 +10,13 @@ use crate::{
     readiness::Readiness,
     receive_slots::ReceiveSlots,
     send_budget::SendBudget,
-    streams::StreamDocuments,
+    streams::{RemoteDocuments, StreamDocuments},
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use bytes::Bytes;
 use imgsrv_app::{
     Aliases, AuditLogReader, Blocks, Browse, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles,
-    Nodes, Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
+    Links, Nodes, Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
 };
 use imgsrv_web::Site;
 use ipnet::IpNet;
@@ -47,6 +47,8 @@ pub struct HttpSettings {
     pub authority: Option<Bytes>,
     /// The URL at which clients reach the server; unknown when absent.
     pub public_url: Option<PublicUrl>,
+    /// Whether anonymous requests for files that do not exist or are private get a challenge to send Basic credentials.
+    pub auth_challenge: bool,
     /// The branding of pages.
     pub site: Site,
 }
@@ -65,6 +67,7 @@ impl Default for HttpSettings {
             readiness_age: Duration::from_secs(1),
             authority: None,
             public_url: None,
+            auth_challenge: false,
             site: Site::default(),
         }
     }
@@ -91,6 +94,7 @@ pub struct AppState {
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
+    remotes: Arc<RemoteDocuments>,
 }
 
 impl AppState {
@@ -108,6 +112,7 @@ impl AppState {
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),
             streams: Arc::new(StreamDocuments::new(services.streams())),
+            remotes: Arc::new(RemoteDocuments::new(services.streams())),
             settings: Arc::new(settings),
             services,
         }
@@ -155,6 +160,7 @@ provides! {
     Storage: |state| state.services.storage();
     Images: |state| state.services.images();
     IncusMetadata: |state| state.services.incus_metadata();
+    Links: |state| state.services.links();
     Lifecycles: |state| state.services.lifecycles();
     Intakes: |state| state.services.intakes();
     Nodes: |state| state.services.nodes();
@@ -169,5 +175,6 @@ provides! {
     ReceiveSlots: |state| state.receive_slots.clone();
     Arc<Degradation>: |state| Arc::clone(&state.degradation);
     Arc<Readiness>: |state| Arc::clone(&state.readiness);
+    Arc<RemoteDocuments>: |state| Arc::clone(&state.remotes);
     Arc<StreamDocuments>: |state| Arc::clone(&state.streams);
 }

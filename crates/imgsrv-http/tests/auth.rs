@@ -49,6 +49,38 @@ async fn roles_expiry_and_revocation_count_from_the_next_request() {
 }
 
 #[tokio::test]
+async fn the_expiry_of_a_token_can_be_changed_until_it_is_revoked() {
+    let server = TestServer::start().await;
+    let principal = principal(&server).await;
+    let role = format!("{principal}/roles/content-writer");
+    assert_eq!(server.manage("PUT", &role, None).await.status, StatusCode::NO_CONTENT);
+    let issued = token(&server, &principal, "2026-01-01T01:00:00Z").await;
+    let url = format!("/v1/auth/api-tokens/{}", issued["id"].as_str().expect("an id"));
+    let set = async |at: &str| server.manage("PATCH", &url, Some(json!({"expires_at": at}))).await;
+    server.clock.advance(Duration::from_hours(1));
+    assert_eq!(works(&server, &issued).await, StatusCode::UNAUTHORIZED);
+    let changed = set("2026-01-01T03:00:00Z").await;
+    assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+    let shown = changed.json();
+    assert_eq!((&shown["id"], &shown["expires_at"]), (&issued["id"], &json!("2026-01-01T03:00:00Z")));
+    assert!(shown.get("plaintext").is_none());
+    assert_eq!(works(&server, &issued).await, StatusCode::OK);
+    let past = set("2026-01-01T00:30:00Z").await;
+    assert_eq!((past.status, past.problem().as_str()), (StatusCode::BAD_REQUEST, "invalid-request"));
+    // Earlier than before, to the second.
+    assert_eq!(set("2026-01-01T01:00:01Z").await.status, StatusCode::OK);
+    server.clock.advance(Duration::from_secs(1));
+    assert_eq!(works(&server, &issued).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(server.manage("DELETE", &url, None).await.status, StatusCode::NO_CONTENT);
+    let revoked = set("2026-01-02T00:00:00Z").await;
+    assert_eq!((revoked.status, revoked.problem().as_str()), (StatusCode::PRECONDITION_FAILED, "token-revoked"));
+    assert_eq!(works(&server, &issued).await, StatusCode::UNAUTHORIZED);
+    let log = server.manage("GET", "/v1/audit?action=token.expiry_changed", None).await.json();
+    assert_eq!(log["entries"].as_array().expect("entries").len(), 2, "{log}");
+    assert_eq!(log["entries"][0]["subject"], issued["id"]);
+}
+
+#[tokio::test]
 async fn tokens_are_listed_without_their_secret_and_with_their_use() {
     let server = TestServer::start().await;
     let principal = principal(&server).await;

@@ -5,7 +5,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use headers::{Date, HeaderMapExt, LastModified};
-use imgsrv_app::{Ran, RequestContext};
+use imgsrv_app::{Exposure, Ran, RequestContext};
 use imgsrv_domain::{
     audit::{AuditAction, AuditFilter},
     page::PageRequest,
@@ -127,7 +127,7 @@ async fn an_exposed_token_is_recorded_after_the_clock_was_set_back() {
     let server = TestServer::start().await;
     for _ in 0..2 {
         let context = RequestContext::default();
-        server.services.auth().note_exposed(&server.writer, &context).await.expect("recorded");
+        server.services.auth().note_exposed(&server.writer, Exposure::InClear, &context).await.expect("recorded");
         server.clock.set_back(DAY);
     }
     let filter = AuditFilter { action: Some(AuditAction::TokenExposed), ..AuditFilter::default() };

@@ -46,10 +46,13 @@ pub(crate) enum AdminCommand {
     Tokens(AdminTokensCommand),
     /// Release the hold of a version at once, without the cooldown
     ReleaseHold(ReleaseHoldOptions),
+    /// Replace the key of links: all links end at once, also those in the documents of private Incus remotes
+    RotateLinkKey(StorageOptions),
     /// Back up the catalog and all blobs into a folder, also while the server runs
     ///
     /// Run the command again with the same folder to copy only what is new. The earlier backup stays complete until the
-    /// new one is. The folder contains private files and hashes of tokens; only its owner can read it.
+    /// new one is. The folder contains private files, hashes of tokens and the key of links; only its
+    /// owner can read it.
     Export(ExportOptions),
     /// Restore a backup into an empty catalog and an empty blob store, while no server runs
     ///

@@ -85,6 +85,11 @@ pub(crate) struct ApiOptions {
     /// means no limit
     #[arg(long, env = "IMGSRV_AUTH_FAILURE_LIMIT", default_value_t = 600, value_name = "COUNT")]
     pub(crate) auth_failure_limit: u32,
+    /// Ask anonymous clients for Basic credentials (401) where a file does not exist or is private, for clients that send
+    /// them only then, such as browsers. The password is an API token
+    #[arg(long, env = "IMGSRV_AUTH_CHALLENGE", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) auth_challenge: bool,
     /// File to write the bootstrap token to (mode 0600) [default: print it to standard output]
     #[arg(long, env = "IMGSRV_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) bootstrap_token_file: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use crate::{
     backups,
     commands::{AdminCommand, AdminTokensCommand, ConfigCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
+    config::StorageOptions,
     config_check, config_show,
     error::StartError,
     fsck,
@@ -12,7 +13,7 @@ use crate::{
     storage::OpenCatalog,
     system::UuidIds,
 };
-use imgsrv_app::{Manager, Principals, UseCaseError, release_hold};
+use imgsrv_app::{Manager, Principals, UseCaseError, release_hold, rotate_link_key};
 use imgsrv_domain::{
     access::ImageScope,
     auth::{ApiToken, Principal, Role, TokenKey},
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
         AdminCommand::Tokens(AdminTokensCommand::List(options)) => list(options).await?,
         AdminCommand::Tokens(AdminTokensCommand::Revoke(options)) => revoke(options).await?,
         AdminCommand::ReleaseHold(options) => release(options).await?,
+        AdminCommand::RotateLinkKey(options) => rotate(options).await?,
         AdminCommand::Export(options) => return backups::export(options).await,
         AdminCommand::Import(options) => return backups::import(options).await,
         AdminCommand::Config(ConfigCommand::Check(options)) => return config_check::run(&options).await,
@@ -49,6 +51,16 @@ async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
     let was_held = release_hold(&*catalog.port(), image, version).await?;
     let done = if was_held { "released the hold of" } else { "no hold is in force on" };
     writeln!(io::stdout().lock(), "{done} {image}:{version}").map_err(StartError::Output)?;
+    catalog.close().await;
+    Ok(())
+}
+
+/// Replaces the key of links. Works beside a running server.
+async fn rotate(options: StorageOptions) -> Result<(), StartError> {
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options).await?;
+    let key = rotate_link_key(&*catalog.port()).await?;
+    writeln!(io::stdout().lock(), "replaced the key of links; the new one has number {key}")
+        .map_err(StartError::Output)?;
     catalog.close().await;
     Ok(())
 }

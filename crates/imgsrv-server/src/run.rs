@@ -226,6 +226,7 @@ fn http_settings(options: &ServeOptions) -> HttpSettings {
         max_receiving_parts: usize::try_from(options.limits.max_receiving_parts).unwrap_or(usize::MAX),
         trusted_proxies: options.api.trusted_proxies.0.clone(),
         public_url: options.api.public_url(),
+        auth_challenge: options.api.auth_challenge,
         site: options.api.site(),
         ..HttpSettings::default()
     }

@@ -245,6 +245,25 @@ fn every_command_on_incus_and_on_fetching_by_url_runs() {
 }
 
 #[test]
+fn every_command_on_private_incus_remotes_runs() {
+    let page = include_str!("../../../docs/src/how-to/private-incus.md");
+    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 12, &["--tls-self-signed"]);
+    for line in [
+        "written to host-7.token",
+        "$(cat host-7.token)",
+        "team-base/latest",
+        "VIRTUAL-MACHINE",
+        "team-base-1.0-amd64.qcow2",
+        "is valid until",
+        "revoked all links to the files of team-base",
+        "replaced the key of links; the new one has number 2",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in {shown}");
+    }
+    assert!(!shown.contains("/t/imgsrv_at_"), "the token is shown: {shown}");
+}
+
+#[test]
 fn every_command_on_backups_runs() {
     let shown = run(include_str!("../../../docs/src/how-to/back-up.md"), "MANAGER", 3, &[]);
     for line in

@@ -18,4 +18,4 @@ pub use imgsrv_domain::{
 };
 pub use listed::{Deprecation, File, Listed, Root};
 pub use model::{Index, IndexEntry, Item, Product, ProductVersion, Products};
-pub use projection::{Aliases, index, is_ambiguous, products, project};
+pub use projection::{Aliases, index, is_ambiguous, products, project, project_with};

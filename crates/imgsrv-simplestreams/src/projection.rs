@@ -87,6 +87,17 @@ struct Merged<'a> {
 /// two products have the same fingerprint; the order of `listed` does not matter. Artifacts whose variant
 /// [is ambiguous](is_ambiguous) are left out.
 pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product> {
+    project_with(listed, aliases, &|listed, file| {
+        format!("images/{}/{}/{}", listed.image, listed.version.in_url(), UrlSegment(&file.name))
+    })
+}
+
+/// The same with other paths of files, relative to the server's base URL.
+pub fn project_with(
+    listed: &[Listed],
+    aliases: &Aliases,
+    path: &dyn Fn(&Listed, &File) -> String,
+) -> BTreeMap<String, Product> {
     let mut sorted: Vec<&Listed> = listed.iter().filter(|one| !is_ambiguous(&one.variant)).collect();
     sorted.sort_by_key(|one| (one.published_at, slot(one), one.root, &one.operating_system, one.fingerprint));
     let mut merged = merge(&sorted, &Names::new(&sorted, aliases));
@@ -99,7 +110,7 @@ pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product
         let slot = slot(image.first);
         let machine = by_slot.get(&slot).filter(|(_, machine)| belong_together(machine, image));
         if let Some(product) = machine.and_then(|(key, _)| products.get_mut(key)) {
-            add(product, image.first);
+            add(product, image.first, path);
             continue;
         }
         let mut key = key(image.first);
@@ -107,7 +118,7 @@ pub fn project(listed: &[Listed], aliases: &Aliases) -> BTreeMap<String, Product
             key.push_str(":container");
         }
         let key = free_key(&products, key);
-        products.insert(key.clone(), product(image));
+        products.insert(key.clone(), product(image, path));
         by_slot.insert(slot, (key, image));
     }
     products
@@ -167,7 +178,7 @@ fn free_key(products: &BTreeMap<String, Product>, mut key: String) -> String {
     key
 }
 
-fn product(image: &Merged<'_>) -> Product {
+fn product(image: &Merged<'_>, path: &dyn Fn(&Listed, &File) -> String) -> Product {
     let first = image.first;
     let os = description::os(first);
     let release_title = description::release_title(first, &os);
@@ -188,7 +199,7 @@ fn product(image: &Merged<'_>) -> Product {
         product.support_eol = end_of_life.map(|day| day.to_string());
         product.release_title.push_str(" (deprecated)");
     }
-    add(&mut product, first);
+    add(&mut product, first, path);
     product
 }
 
@@ -205,11 +216,11 @@ fn date(at: Timestamp) -> Option<String> {
 }
 
 /// Adds the root of `listed` and its metadata to the version of `product`.
-fn add(product: &mut Product, listed: &Listed) {
+fn add(product: &mut Product, listed: &Listed, path: &dyn Fn(&Listed, &File) -> String) {
     let Some(version) = product.versions.values_mut().next() else { return };
     let item = |ftype: &str, file: &File| Item {
         ftype: ftype.to_owned(),
-        path: format!("images/{}/{}/{}", listed.image, listed.version.in_url(), UrlSegment(&file.name)),
+        path: path(listed, file),
         size: file.claim.size.signed(),
         sha256: file.claim.digest.hex(),
         ..Item::default()

@@ -5,6 +5,7 @@ use crate::{
     auth::{
         caller::{Authentication, Caller, Credential, RequestContext},
         denied::Denied,
+        exposure::Exposure,
         principals::NewPrincipal,
         token,
     },
@@ -127,10 +128,26 @@ impl Authenticator {
         exposed.insert(token, now).is_none()
     }
 
-    /// Records that a live API token was sent without TLS, so that others may have read it; at most once a minute. Any other
-    /// bearer is ignored.
+    /// The caller that an API token authenticates, with its current roles. Nothing else is accepted.
+    #[tracing::instrument(name = "auth.authenticate_api_token", level = "debug", skip_all, err(level = "debug"))]
+    pub async fn authenticate_api_token(
+        &self,
+        token: &str,
+        context: RequestContext,
+    ) -> Result<Caller, AuthenticateError> {
+        let key = token::parse(token).ok_or(AuthenticateError::Invalid)?;
+        self.by_api_token(token, &key, context).await
+    }
+
+    /// Records that a live API token was sent so that others may have read it; at most once a minute. Any other bearer is
+    /// ignored.
     #[tracing::instrument(name = "auth.note_exposed", level = "debug", skip_all, err(level = "debug"))]
-    pub async fn note_exposed(&self, bearer: &str, context: &RequestContext) -> Result<(), CatalogError> {
+    pub async fn note_exposed(
+        &self,
+        bearer: &str,
+        exposure: Exposure,
+        context: &RequestContext,
+    ) -> Result<(), CatalogError> {
         let Some(key) = token::parse(bearer) else { return Ok(()) };
         let Some(Timed { value: stored, now }) = self.live_token(bearer, &key).await? else { return Ok(()) };
         if !self.remember_exposure(stored.token.id, now) {
@@ -138,7 +155,7 @@ impl Authenticator {
         }
         retrying(|| async {
             let tx = self.context.catalog.begin().await?;
-            let event = Event::new(AuditAction::TokenExposed, stored.token.id).with("sent without TLS");
+            let event = Event::new(AuditAction::TokenExposed, stored.token.id).with(exposure);
             audit::commit(tx, &context.actor(&stored.principal), event).await
         })
         .await

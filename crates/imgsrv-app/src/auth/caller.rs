@@ -55,6 +55,8 @@ pub enum Credential {
         /// The rule that admits it, and the values of the claims that the rule forwards.
         admitted_by: Binding,
     },
+    /// A link that the principal made.
+    Link,
 }
 
 /// How and until when a caller is authenticated.
@@ -201,6 +203,15 @@ impl Caller {
         self.authenticated.as_ref().map(|who| &*who.rights)
     }
 
+    /// The API token of a private remote and what it may do, if it may only read.
+    pub(crate) fn remote(&self) -> Result<(TokenId, &Rights), Denied> {
+        let who = self.who()?;
+        match &who.authentication.credential {
+            Credential::ApiToken { id, .. } if who.rights.reads_alone() => Ok((*id, &who.rights)),
+            Credential::ApiToken { .. } | Credential::Oidc { .. } | Credential::Link => Err(Denied::NotReadOnly),
+        }
+    }
+
     /// Proof that the caller may change the content of some images.
     pub fn writer(&self) -> Result<Writer, Denied> {
         let (editor, id) = self.editor(Action::ContentWrite)?;
@@ -222,7 +233,7 @@ impl Caller {
         let Authenticated { authentication, rights, .. } = self.who()?;
         let admitted_by = match &authentication.credential {
             Credential::Oidc { admitted_by, .. } => Some(admitted_by.clone()),
-            Credential::ApiToken { .. } => None,
+            Credential::ApiToken { .. } | Credential::Link => None,
         };
         Ok((Editor { actor, rights: Arc::clone(rights), admitted_by }, id))
     }

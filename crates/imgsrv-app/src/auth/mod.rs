@@ -5,6 +5,7 @@ pub(crate) mod authenticate;
 pub(crate) mod bootstrap;
 pub(crate) mod caller;
 pub(crate) mod denied;
+pub(crate) mod exposure;
 pub(crate) mod principals;
 pub(crate) mod rules;
-mod token;
+pub(crate) mod token;

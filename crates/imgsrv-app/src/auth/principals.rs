@@ -14,7 +14,7 @@ use imgsrv_domain::{
     page::{Page, PageRequest},
     ports::{Catalog, CatalogError, CatalogTx, Ids},
     text::ShortText,
-    time::Timestamp,
+    time::{Day, Timestamp},
     transition::Revision,
 };
 use std::sync::Arc;
@@ -246,6 +246,29 @@ impl Principals {
     pub async fn get_token(&self, _who: &Manager, key: &TokenKey) -> Result<ApiToken> {
         let found = self.catalog.get_token_by_key(key).await?;
         found.map(|found| found.value.token).ok_or_else(|| Missing::TokenKey(key.clone()).into())
+    }
+
+    /// Changes when a token expires, to a time in the future: also that of one that has expired, so that a machine whose
+    /// credential cannot be replaced keeps it. A revoked token stays revoked.
+    #[tracing::instrument(name = "token.set_expiry", level = "debug", skip_all, fields(token.id = %id), err(level = "debug"))]
+    pub async fn set_token_expiry(&self, who: &Manager, id: TokenId, expires_at: Timestamp) -> Result<ApiToken> {
+        retrying(|| async {
+            let mut tx = self.catalog.begin().await?;
+            if expires_at <= tx.now() {
+                return Err(UseCaseError::ExpiryInPast);
+            }
+            let token = tx.get_token(id).await?.ok_or(Missing::Token(id))?;
+            if !tx.set_token_expiry(id, expires_at).await? {
+                return Err(UseCaseError::TokenRevoked(id));
+            }
+            if token.expires_at != expires_at {
+                let event =
+                    Event::new(AuditAction::TokenExpiryChanged, id).with(format!("expires on {}", Day::of(expires_at)));
+                audit::commit(tx, who.actor(), event).await?;
+            }
+            Ok(ApiToken { expires_at, ..token })
+        })
+        .await
     }
 
     /// Revokes a token, effective from the next request. Refused if no principal could manage authentication afterwards.

@@ -12,12 +12,18 @@ use subtle::ConstantTimeEq;
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
 
+/// Random bytes of the operating system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CatalogError> {
+    let mut random = [0; N];
+    getrandom::fill(&mut random)
+        .map_err(|error| CatalogError::backend(format!("the operating system returned no random bytes: {error}")))?;
+    Ok(random)
+}
+
 /// Creates a token from random bytes of the operating system. Its plaintext is shown once and never stored.
 pub(crate) fn mint() -> Result<(TokenKey, String), CatalogError> {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut random = [0; 64];
-    getrandom::fill(&mut random)
-        .map_err(|error| CatalogError::backend(format!("the operating system returned no random bytes: {error}")))?;
+    let random: [u8; 64] = random()?;
     let (secret, letters) = random.split_at(32);
     // 252 is the greatest multiple of 36 below 256: larger bytes would make some letters more likely.
     let key: String = letters

@@ -9,6 +9,7 @@ pub(crate) mod fetches;
 pub(crate) mod images;
 pub(crate) mod incus;
 pub(crate) mod lifecycles;
+pub(crate) mod links;
 pub(crate) mod published;
 pub(crate) mod retainer;
 pub(crate) mod retention;

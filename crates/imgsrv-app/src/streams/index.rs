@@ -7,11 +7,14 @@ use imgsrv_domain::{
     files,
     ids::ImageId,
     inspection::IncusLayout,
-    names::VersionName,
+    link::{Capability, LinkedFile},
+    names::{ImageName, UrlSegment, VersionName},
     ports::{StreamChanges, StreamImage, StreamLifecycle, StreamListing, StreamMetadata, StreamRow},
     transition::Revision,
 };
-use imgsrv_simplestreams::{Aliases, Deprecation, EncodedProducts, File, IncusArchitecture, Listed, Root, project};
+use imgsrv_simplestreams::{
+    Aliases, Deprecation, EncodedProducts, File, IncusArchitecture, Listed, Root, project, project_with,
+};
 use std::{
     collections::{BTreeSet, HashMap},
     mem,
@@ -104,11 +107,10 @@ impl StreamIndex {
         }
     }
 
-    fn project(&mut self, group: ImageId) -> Result<(), serde_json::Error> {
-        let Some(mut members) = self.groups.remove(&group) else { return Ok(()) };
+    /// The listed artifacts of the images of a group that `shows` selects, and their aliases.
+    fn listed(&self, members: &Group, shows: impl Fn(&StreamImage) -> bool) -> (Vec<Listed>, Aliases) {
         let (mut listed, mut aliases) = (Vec::new(), Aliases::new());
-        let public = members.images.iter().filter_map(|id| self.images.get(id));
-        for image in public.filter(|image| image.visibility == Visibility::Public) {
+        for image in members.images.iter().filter_map(|id| self.images.get(id)).filter(|image| shows(image)) {
             let rows = self.rows.get(&image.id).into_iter().flatten();
             let listings = self.listings.get(&image.id);
             let listing = |row: &StreamRow| listings?.get(&row.version).copied();
@@ -117,6 +119,12 @@ impl StreamIndex {
                 aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
             }
         }
+        (listed, aliases)
+    }
+
+    fn project(&mut self, group: ImageId) -> Result<(), serde_json::Error> {
+        let Some(mut members) = self.groups.remove(&group) else { return Ok(()) };
+        let (listed, aliases) = self.listed(&members, SHOWN_TO_ALL);
         let mut projected = EncodedProducts::new();
         for (key, product) in project(&listed, &aliases) {
             projected.insert(key, serde_json::to_string(&product)?.into());
@@ -136,15 +144,72 @@ impl StreamIndex {
     }
 }
 
+/// The images of the public streams.
+const SHOWN_TO_ALL: fn(&StreamImage) -> bool = |image| image.visibility == Visibility::Public;
+
+/// The paths of files that a link gives access to.
+struct LinkedPaths<'a> {
+    files: HashMap<(ImageName, VersionName, String), (LinkedFile, u32)>,
+    sign: &'a (dyn Fn(LinkedFile, u32) -> Capability + Sync),
+}
+
+impl LinkedPaths<'_> {
+    /// The path of a file below the URL of a remote: clients remove `..` before they request it.
+    fn path(&self, listed: &Listed, file: &File) -> String {
+        let key = (listed.image.clone(), listed.version.clone(), file.name.clone());
+        let capability = self.files.get(&key).map(|(file, generation)| (self.sign)(*file, *generation).to_string());
+        format!("../../f/{}/{}", capability.unwrap_or_default(), UrlSegment(&file.name))
+    }
+}
+
+impl StreamIndex {
+    /// The products of the images that `shows` selects. Each file has the path of a link that `sign` makes for the file
+    /// and the generation of the links of its image.
+    pub(super) fn linked_products(
+        &self,
+        shows: impl Fn(&StreamImage) -> bool,
+        sign: &(dyn Fn(LinkedFile, u32) -> Capability + Sync),
+    ) -> Result<EncodedProducts, serde_json::Error> {
+        let mut products = EncodedProducts::new();
+        for members in self.groups.values() {
+            let (listed, aliases) = self.listed(members, &shows);
+            let images = members.images.iter().filter_map(|id| self.images.get(id)).filter(|image| shows(image));
+            let mut paths = LinkedPaths { files: HashMap::new(), sign };
+            for image in images {
+                for row in self.rows.get(&image.id).into_iter().flatten() {
+                    let own = artifact_file(image, row);
+                    let mut add = |name, file| {
+                        paths
+                            .files
+                            .insert((image.name.clone(), row.version.clone(), name), (file, image.link_generation))
+                    };
+                    if let IncusLayout::Split(StreamMetadata { id, name, .. }) = &row.layout {
+                        add(files::attachment_file(&own, name), LinkedFile::Attachment(*id));
+                    }
+                    add(own, LinkedFile::Artifact(row.artifact));
+                }
+            }
+            for (key, product) in project_with(&listed, &aliases, &|listed, file| paths.path(listed, file)) {
+                products.insert(key, serde_json::to_string(&product)?.into());
+            }
+        }
+        Ok(products)
+    }
+}
+
+fn artifact_file(image: &StreamImage, row: &StreamRow) -> String {
+    files::artifact_file(&image.name, &row.version, &row.architecture, &row.variant, row.format)
+}
+
 fn list(image: &StreamImage, row: &StreamRow, listing: StreamListing) -> Option<Listed> {
     let deprecation = match listing {
         StreamListing::Active => None,
         StreamListing::Deprecated(end_of_life) => Some(Deprecation { end_of_life }),
         StreamListing::Withdrawn => return None,
     };
-    let file = files::artifact_file(&image.name, &row.version, &row.architecture, &row.variant, row.format);
+    let file = artifact_file(image, row);
     let (root, metadata) = match &row.layout {
-        IncusLayout::Split(StreamMetadata { name, claim }) => {
+        IncusLayout::Split(StreamMetadata { name, claim, .. }) => {
             (root(row.format)?, Some(File { name: files::attachment_file(&file, name), claim: *claim }))
         }
         IncusLayout::Unified(kind) => (Root::Unified(*kind), None),
@@ -172,6 +237,7 @@ mod tests {
     use super::*;
     use imgsrv_domain::{
         digest::{BlobClaim, ByteSize},
+        ids::{ArtifactId, AttachmentId},
         inspection::IncusProperties,
         time::Timestamp,
     };
@@ -222,6 +288,7 @@ mod tests {
                 id: id(number),
                 name: format!("image-{number}").parse().expect("a name"),
                 display_name: None,
+                link_generation: 0,
                 visibility: Visibility::Public,
                 aliases: Vec::new(),
             };
@@ -235,6 +302,7 @@ mod tests {
                 Event::Publish { image, bytes } => {
                     let versions = self.rows.iter().filter(|row| row.image == id(image)).count();
                     let row = StreamRow {
+                        artifact: ArtifactId::new(Uuid::from_u128(u128::try_from(revision).expect("positive"))),
                         image: id(image),
                         version: format!("{versions}").parse().expect("a name"),
                         published_at: Timestamp::from_micros(revision * 1_000_000),
@@ -244,6 +312,7 @@ mod tests {
                         format: "qcow2".parse().expect("a format"),
                         root: claim(bytes),
                         layout: IncusLayout::Split(StreamMetadata {
+                            id: AttachmentId::new(Uuid::from_u128(u128::try_from(revision).expect("positive"))),
                             name: "incus.tar.xz".parse().expect("a name"),
                             claim: claim(100),
                         }),

@@ -1,6 +1,9 @@
 //! Simple Streams: the projection of the catalog, cached and updated with what has changed.
 
 mod index;
+mod remote;
+
+pub use remote::RemoteEdition;
 
 use crate::{context::Context, error::Result, work::detach::detached};
 use imgsrv_domain::{

@@ -146,6 +146,7 @@ kinds! {
     Identities: "identities" in "oidc_identities" by 2 {
         issuer: IssuerUrl, subject: Subject, principal_id: PrincipalId, created_at: Timestamp, seen_at: Timestamp,
     }
+    LinkKey: "link-key" in "link_key" by 1 { only: i64, id: u32, secret: [u8; 32], created_at: Timestamp }
     Rules: "rules" in "provisioning_rules" by 1 {
         id: RuleId, display_name: ShortText, issuer: IssuerUrl, audience: Audience, forwarded_claims: ForwardedClaims,
         condition: Condition, role: Role, images: RuleImages, enabled: bool, created_at: Timestamp, updated_at: Timestamp, revision: Revision,
@@ -158,6 +159,7 @@ kinds! {
         created_at: Timestamp, updated_at: Timestamp, revision: Revision,
     }
     ImageBindings: "image-bindings" in "image_bindings" by 1 { image_id: ImageId, rule_id: RuleId, claims: ClaimValues }
+    LinkGenerations: "link-generations" in "link_generations" by 1 { image_id: ImageId, generation: u32 }
     Versions: "versions" in "versions" by 1 {
         id: VersionId, image_id: ImageId, name: VersionName, state: String, published_at: Timestamp,
         created_at: Timestamp, updated_at: Timestamp, revision: Revision,

@@ -236,14 +236,8 @@ const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest 
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] =
     &[COUNT_FEW, VERSIONS, ALL_VERSIONS, NEWEST_OF_IMAGE, ALIASES_OF_VERSION, LISTED_ARTIFACTS, PREVIOUS, PACKAGES];
-pub(crate) const SQLITE: &[&str] = &[
-    BY_NAME.sqlite,
-    FEW_BY_NAME.sqlite,
-    NEWEST.sqlite,
-    NEWEST_FOUND.sqlite,
-    FEW_NEWEST.sqlite,
-    NEWEST_OF_ALL.sqlite,
-];
+pub(crate) const SQLITE: &[&str] =
+    &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, NEWEST_FOUND.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
 pub(crate) const POSTGRES: &[&str] = &[
     BY_NAME.postgres,
     FEW_BY_NAME.postgres,

@@ -7,6 +7,7 @@ pub(crate) mod browse;
 pub(crate) mod collection;
 pub(crate) mod images;
 pub(crate) mod jobs;
+pub(crate) mod links;
 pub(crate) mod operations;
 pub(crate) mod principals;
 pub(crate) mod retention;

@@ -16,15 +16,22 @@ use imgsrv_domain::{
 };
 use uuid::Uuid;
 
-const STORED_TOKEN: Dialects = timed!(
-    concat!(
-        "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.roles AS token_roles, t.images, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
-        t.secret_hash, ",
-        principals::columns!(),
-        ", "
-    ),
-    " FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE t.lookup_key = $1"
-);
+/// A token with its principal, which `column` selects.
+macro_rules! stored_token {
+    ($column:literal) => {
+        timed!(
+            concat!(
+                "SELECT t.id, t.principal_id, t.lookup_key, t.name, t.roles AS token_roles, t.images, t.created_at,
+                t.expires_at, t.last_used_at, t.revoked_at, t.secret_hash, ",
+                principals::columns!(),
+                ", "
+            ),
+            concat!(" FROM api_tokens t JOIN principals p ON p.id = t.principal_id WHERE ", $column, " = $1")
+        )
+    };
+}
+const STORED_TOKEN: Dialects = stored_token!("t.lookup_key");
+pub(crate) const TOKEN_BY_ID: Dialects = stored_token!("t.id");
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
@@ -37,8 +44,8 @@ const ADMISSION: &str = concat!(
 const PRINCIPALS: &str = principals::select!("WHERE p.id > $1 ORDER BY p.id LIMIT $2");
 const TOKENS: &str = "SELECT id, principal_id, lookup_key, name, roles AS token_roles, images, created_at, expires_at, last_used_at, revoked_at
     FROM api_tokens WHERE principal_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-pub(crate) const STATEMENTS: &[&str] = &[STORED_TOKEN.sqlite, ADMISSION, PRINCIPALS, TOKENS];
-pub(crate) const POSTGRES: &[&str] = &[STORED_TOKEN.postgres];
+pub(crate) const STATEMENTS: &[&str] = &[STORED_TOKEN.sqlite, TOKEN_BY_ID.sqlite, ADMISSION, PRINCIPALS, TOKENS];
+pub(crate) const POSTGRES: &[&str] = &[STORED_TOKEN.postgres, TOKEN_BY_ID.postgres];
 
 #[async_trait]
 impl<D: SqlDatabase> PrincipalQueries for SqlCatalog<D> {

@@ -18,15 +18,15 @@ use uuid::Uuid;
 const REVISION: &str = "SELECT revision FROM catalog_revision";
 // By revision, so that the changes since one are a section of an index.
 const ROWS: &str = "SELECT r.catalog_revision, r.artifact_id, v.image_id, v.name AS version_name, v.published_at, a.operating_system, a.architecture,
-    a.variant, a.format, a.primary_blob_digest, a.primary_blob_size_bytes, t.name AS attachment_name, t.blob_digest,
+    a.variant, a.format, a.primary_blob_digest, a.primary_blob_size_bytes, r.attachment_id, t.name AS attachment_name, t.blob_digest,
     t.blob_size_bytes, r.unified_kind, r.fingerprint, r.properties, r.expires_at FROM incus_rows r JOIN artifacts a ON a.id = r.artifact_id
     LEFT JOIN attachments t ON t.id = r.attachment_id JOIN versions v ON v.id = r.version_id
     WHERE (r.catalog_revision, r.artifact_id) > ($1, $2) ORDER BY r.catalog_revision, r.artifact_id LIMIT $3";
-const IMAGES: &str =
-    "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, i.visibility, a.id AS alias_id,
+const IMAGES: &str = "SELECT c.catalog_revision, c.image_id AS id, i.name, i.display_name, i.visibility,
+    COALESCE(g.generation, 0) AS link_generation, a.id AS alias_id,
     a.name AS alias, v.name AS version_name FROM (SELECT catalog_revision, image_id FROM image_changes
         WHERE (catalog_revision, image_id) > ($1, $2) ORDER BY catalog_revision, image_id LIMIT $3) c
-    LEFT JOIN images i ON i.id = c.image_id LEFT JOIN aliases a ON a.image_id = i.id
+    LEFT JOIN images i ON i.id = c.image_id LEFT JOIN link_generations g ON g.image_id = i.id LEFT JOIN aliases a ON a.image_id = i.id
     LEFT JOIN versions v ON v.id = a.version_id ORDER BY c.catalog_revision, c.image_id, a.name";
 const LIFECYCLES: &str = "SELECT l.catalog_revision, l.version_id AS id, l.image_id, v.name AS version_name, l.state,
     l.end_of_life FROM version_lifecycles l JOIN versions v ON v.id = l.version_id
@@ -81,6 +81,7 @@ impl Record for StreamRow {
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         Ok(Self {
+            artifact: row.get("artifact_id")?,
             image: row.get("image_id")?,
             version: row.get("version_name")?,
             published_at: row.get("published_at")?,
@@ -92,6 +93,7 @@ impl Record for StreamRow {
             layout: match row.optional("unified_kind")? {
                 Some(kind) => IncusLayout::Unified(kind),
                 None => IncusLayout::Split(StreamMetadata {
+                    id: row.get("attachment_id")?,
                     name: row.get("attachment_name")?,
                     claim: row.claim("blob_digest", "blob_size_bytes")?,
                 }),
@@ -137,8 +139,14 @@ impl Record for ImageRow {
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
         let Some(name) = row.optional("name")? else { return Ok(Self { image: None, alias: None }) };
-        let (id, display_name) = (row.get("id")?, row.optional("display_name")?);
-        let image = StreamImage { id, name, display_name, visibility: row.get("visibility")?, aliases: Vec::new() };
+        let image = StreamImage {
+            id: row.get("id")?,
+            name,
+            display_name: row.optional("display_name")?,
+            visibility: row.get("visibility")?,
+            link_generation: row.get("link_generation")?,
+            aliases: Vec::new(),
+        };
         let alias = match row.optional::<Uuid>("alias_id") {
             Ok(None) => None,
             Ok(Some(_)) | Err(_) => Some(row.record()),

@@ -2,7 +2,7 @@
 
 use crate::{
     core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, locking, values},
-    repos::retention,
+    repos::{links, retention},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -95,6 +95,7 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
     async fn delete_image(&mut self, id: ImageId) -> Result<(), CatalogError> {
         self.execute(DELETE, values![id]).await?;
         self.execute(retention::DELETE, values![id]).await?;
+        self.execute(links::DELETE, values![id]).await?;
         self.execute(DELETE_CHANGE, values![id]).await.map(drop)
     }
 

@@ -133,12 +133,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RELEASE_OF_ATTACHMENT.sqlite,
 ];
 pub(crate) const SQLITE: &[&str] = &[LIST_UNREADABLE.sqlite];
-pub(crate) const POSTGRES: &[&str] = &[
-    LOCK_UNTRUSTED.postgres,
-    RELEASE_OF_ARTIFACT.postgres,
-    RELEASE_OF_ATTACHMENT.postgres,
-    LIST_UNREADABLE.postgres,
-];
+pub(crate) const POSTGRES: &[&str] =
+    &[LOCK_UNTRUSTED.postgres, RELEASE_OF_ARTIFACT.postgres, RELEASE_OF_ATTACHMENT.postgres, LIST_UNREADABLE.postgres];
 const RELEASE_OF_ARTIFACT: Dialects = blobs::release!(
     "SELECT primary_blob_digest FROM artifacts WHERE id = $1
     UNION SELECT blob_digest FROM attachments WHERE artifact_id = $1"

@@ -10,6 +10,7 @@ pub(crate) mod inspections;
 pub(crate) mod intakes;
 pub(crate) mod jobs;
 pub(crate) mod lifecycles;
+pub(crate) mod links;
 pub(crate) mod manifests;
 pub(crate) mod nodes;
 pub(crate) mod principals;

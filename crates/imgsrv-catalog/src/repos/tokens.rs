@@ -14,12 +14,13 @@ const GET: &str = "SELECT id, principal_id, lookup_key, name, roles AS token_rol
     FROM api_tokens WHERE id = $1";
 const INSERT: &str = "INSERT INTO api_tokens (id, principal_id, lookup_key, secret_hash, name, roles,
     images, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const SET_EXPIRY: &str = "UPDATE api_tokens SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 const REVOKE_LIVE: &str = "UPDATE api_tokens SET revoked_at = $2
     WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > $2 RETURNING id";
 const TOUCH: &str = "UPDATE api_tokens SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2 OR last_used_at > $3)";
-pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, REVOKE, REVOKE_LIVE, TOUCH];
+pub(crate) const STATEMENTS: &[&str] = &[GET, INSERT, SET_EXPIRY, REVOKE, REVOKE_LIVE, TOUCH];
 
 #[async_trait]
 impl<C: Connection> TokenRepo for SqlTx<C> {
@@ -32,6 +33,10 @@ impl<C: Connection> TokenRepo for SqlTx<C> {
         let (roles, images) = (&narrowing.roles, limited(&narrowing.images));
         let values = values![id, principal, key, secret_hash, name, roles, images, created_at, expires_at];
         self.execute(INSERT, values).await.map(drop)
+    }
+
+    async fn set_token_expiry(&mut self, id: TokenId, expires_at: Timestamp) -> Result<bool, CatalogError> {
+        Ok(self.execute(SET_EXPIRY, values![id, expires_at]).await? > 0)
     }
 
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError> {

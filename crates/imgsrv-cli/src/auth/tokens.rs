@@ -38,6 +38,17 @@ pub enum TokensCommand {
         #[arg(long = "image", value_name = "PATTERN")]
         images: Vec<String>,
     },
+    /// Change when an API token expires
+    ///
+    /// A token that has expired is valid again; a revoked one stays revoked.
+    Set {
+        /// Id of the token
+        #[arg(value_name = "TOKEN")]
+        id: String,
+        /// Lifetime from now on, such as 8h, 90d or 1y
+        #[arg(long, alias = "expires", value_name = "DURATION", value_parser = lifetime)]
+        expires_in: jiff::Span,
+    },
     /// Revoke API tokens with immediate effect
     #[command(alias = "delete")]
     Revoke {
@@ -90,6 +101,11 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
             report.step(&format!("token of {}, valid until {until}; it is not shown again", principal.display_name));
             // The token alone, for files and shell variables.
             report.result(&issued.plaintext, &issued)
+        }
+        TokensCommand::Set { id, expires_in } => {
+            let changed = client.set_api_token_expiry(&id, &expiry(&expires_in)?).await?;
+            let until = date(&changed.expires_at);
+            report.result(&format!("the token {} ({}) is valid until {until}", changed.id, changed.name), &changed)
         }
         TokensCommand::Revoke { tokens } => {
             for token in &tokens {

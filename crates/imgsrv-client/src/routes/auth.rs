@@ -5,7 +5,7 @@ use crate::{client::Client, error::Error};
 use imgsrv_api::{
     ApiToken, ApiTokenList, AuditEntry, AuditPage, CreateApiToken, CreatePrincipal, GrantRole, IssuedApiToken,
     Principal, PrincipalList, ProvisioningRule, ProvisioningRuleList, Reconciliation, Role, RoleList,
-    SaveProvisioningRule, Whoami,
+    SaveProvisioningRule, UpdateApiToken, Whoami,
 };
 use reqwest::Method;
 
@@ -92,6 +92,12 @@ impl Client {
     /// Issues an API token. Only this response contains its plaintext.
     pub async fn create_api_token(&self, principal: &str, token: &CreateApiToken) -> Result<IssuedApiToken, Error> {
         self.create(self.endpoint(["v1", "auth", "principals", principal, "api-tokens"]), token).await
+    }
+
+    /// Changes when an API token expires (RFC 3339). A revoked token cannot be changed.
+    pub async fn set_api_token_expiry(&self, token: &str, expires_at: &str) -> Result<ApiToken, Error> {
+        let url = self.endpoint(["v1", "auth", "api-tokens", token]);
+        self.change(Method::PATCH, url, &UpdateApiToken { expires_at: expires_at.to_owned() }).await
     }
 
     /// Revokes an API token with immediate effect.

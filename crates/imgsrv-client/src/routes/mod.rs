@@ -4,6 +4,7 @@ mod auth;
 mod content;
 mod intakes;
 mod lifecycles;
+mod links;
 mod pages;
 mod retention;
 mod system;

@@ -96,6 +96,18 @@ pub(super) async fn a_live_manager_needs_role_and_token(fresh: Fresh) {
     assert!(!fresh.begin().await.has_live_auth_manager().await.unwrap());
 }
 
+pub(super) async fn a_token_expires_when_it_is_set_to_unless_it_is_revoked(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let owner = new_principal(&mut *tx, &[]).await;
+    let issued = new_token(&mut *tx, &owner, "abcdefghijk1", HOUR).await;
+    let (later, now) = (issued.expires_at.plus(HOUR), tx.now());
+    assert!(tx.set_token_expiry(issued.id, later).await.unwrap());
+    assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().expires_at, later);
+    tx.revoke_token(issued.id, now).await.unwrap();
+    assert!(!tx.set_token_expiry(issued.id, later.plus(HOUR)).await.unwrap());
+    assert_eq!(tx.get_token(issued.id).await.unwrap().unwrap().expires_at, later);
+}
+
 fn earlier(now: Timestamp) -> Timestamp {
     Timestamp::from_micros(now.micros() - 1_000_000)
 }

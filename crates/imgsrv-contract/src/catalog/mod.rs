@@ -8,6 +8,7 @@ mod collection;
 mod content;
 mod intakes;
 mod lifecycles;
+mod links;
 mod manifests;
 mod nodes;
 mod private;
@@ -220,6 +221,10 @@ const CASES: &[Case<Fresh>] = cases![
     auth::credentials_are_found_by_key,
     auth::a_live_manager_needs_role_and_token,
     auth::token_use_only_moves_forward_unless_the_clock_was_set_back,
+    auth::a_token_expires_when_it_is_set_to_unless_it_is_revoked,
+    links::the_first_key_is_kept_until_it_is_replaced,
+    links::a_file_is_found_with_the_generation_of_its_image,
+    links::a_token_is_found_by_its_id_with_its_principal,
     auth::the_audit_log_is_append_only,
     auth::the_audit_log_is_filtered_and_paged,
     auth::a_deactivated_manager_is_not_live,

@@ -8,6 +8,7 @@ use imgsrv_domain::{
     hash::RunningHash,
     image::{Alias, Image},
     inspection::{ImageKind, IncusLayout},
+    link::LinkedFile,
     manifest::Artifact,
     ports::{CatalogTx, Conflict, FingerprintKey, FingerprintProgress, StreamImage, StreamMetadata},
     time::Timestamp,
@@ -65,7 +66,10 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     assert_eq!((&row.version, row.fingerprint), (&version.name, claim(9).digest));
     assert_eq!((&row.properties, row.expires_at.map(Timestamp::micros)), (&properties(), Some(2_000_000_000_000_000)));
     assert_eq!((row.root, Some(row.published_at)), (claim(1), version.state.published_at()));
-    let metadata = StreamMetadata { name: "sbom".parse().unwrap(), claim: claim(2) };
+    let IncusLayout::Split(StreamMetadata { id, .. }) = row.layout else { panic!("{row:?}") };
+    let target = fresh.catalog.get_link_target(LinkedFile::Attachment(id)).await.unwrap().unwrap();
+    assert_eq!((&target.version, target.artifact), (&version.name, row.artifact));
+    let metadata = StreamMetadata { id, name: "sbom".parse().unwrap(), claim: claim(2) };
     assert_eq!(row.layout, IncusLayout::Split(metadata));
     let [debian] = all.images.as_slice() else { panic!("{all:?}") };
     assert_eq!((debian.id, &debian.display_name), (row.image, &Some("An image".parse().unwrap())));
@@ -89,7 +93,13 @@ pub(super) async fn stream_changes_since_a_revision_are_read(fresh: Fresh) {
     tx.commit().await.unwrap();
     let found = next().await;
     assert_eq!((found.rows.len(), names(&found.images)), (0, vec!["debian".to_owned()]));
-    assert_eq!(found.images[0].display_name, None);
+    assert_eq!((&found.images[0].display_name, found.images[0].link_generation), (&None, 0));
+
+    let mut tx = fresh.begin().await;
+    tx.revoke_links(image.id).await.unwrap();
+    tx.bump_catalog_revision(image.id).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(next().await.images[0].link_generation, 1);
 
     let mut tx = fresh.begin().await;
     let image = tx.get_image(&version.image).await.unwrap().unwrap();

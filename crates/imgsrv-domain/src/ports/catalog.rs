@@ -3,9 +3,9 @@
 use super::{
     AliasRepo, AuditLog, AuditQueries, BlobLedger, BlobQueries, BlockQueries, BlockRepo, BrowseQueries, CatalogError,
     CollectionQueries, CollectionRepo, ImageQueries, ImageRepo, InspectionRepo, IntakeRepo, JobQueries, JobRepo,
-    LifecycleRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo, RetentionQueries,
-    RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries, UploadRepo,
-    VerificationQueries, VerificationRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
+    LifecycleRepo, LinkQueries, LinkRepo, ManifestRepo, NodeRepo, OperationsQueries, PrincipalQueries, PrincipalRepo,
+    RetentionQueries, RetentionRepo, RuleQueries, RuleRepo, StreamIndexRepo, StreamQueries, TokenRepo, UploadQueries,
+    UploadRepo, VerificationQueries, VerificationRepo, VersionQueries, VersionRepo, WorkQueue, WorkRepo,
 };
 use crate::{time::Timestamp, work::WorkKind};
 use async_trait::async_trait;
@@ -33,6 +33,7 @@ pub trait CatalogTx:
     + StreamIndexRepo
     + PrincipalRepo
     + TokenRepo
+    + LinkRepo
     + RuleRepo
     + AuditLog
     + NodeRepo
@@ -63,6 +64,7 @@ pub trait Catalog:
     + JobQueries
     + WorkQueue
     + PrincipalQueries
+    + LinkQueries
     + RuleQueries
     + StreamQueries
     + RetentionQueries

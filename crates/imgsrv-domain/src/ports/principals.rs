@@ -59,6 +59,8 @@ pub trait TokenRepo: Send {
     async fn get_token(&mut self, id: TokenId) -> Result<Option<ApiToken>, CatalogError>;
     /// Stores a new token with the SHA-256 of its secret, else [`Conflict::TokenKey`](super::Conflict::TokenKey).
     async fn insert_token(&mut self, token: &ApiToken, secret_hash: &[u8; 32]) -> Result<(), CatalogError>;
+    /// Changes when a token expires; returns whether it did. A revoked token does not change.
+    async fn set_token_expiry(&mut self, id: TokenId, expires_at: Timestamp) -> Result<bool, CatalogError>;
     /// Revokes a token; a revoked token does not change.
     async fn revoke_token(&mut self, id: TokenId, at: Timestamp) -> Result<(), CatalogError>;
     /// Revokes every live token of a principal; returns which.

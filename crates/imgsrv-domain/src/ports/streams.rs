@@ -4,7 +4,7 @@ use super::{CatalogError, StreamLifecycle};
 use crate::{
     access::Visibility,
     digest::{BlobClaim, Digest, HashState},
-    ids::{ImageId, VersionId},
+    ids::{ArtifactId, AttachmentId, ImageId, VersionId},
     inspection::{IncusLayout, IncusProperties, IncusRow},
     names::{AliasName, Architecture, AttachmentName, Format, ImageName, OperatingSystem, Variant, VersionName},
     text::ShortText,
@@ -61,6 +61,8 @@ pub trait StreamIndexRepo: Send {
 /// An artifact that streams list, with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRow {
+    /// The artifact.
+    pub artifact: ArtifactId,
     /// The image.
     pub image: ImageId,
     /// The version.
@@ -90,6 +92,8 @@ pub struct StreamRow {
 /// The metadata of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMetadata {
+    /// The attachment.
+    pub id: AttachmentId,
     /// Its name among the attachments of the artifact.
     pub name: AttachmentName,
     /// Its bytes.
@@ -107,6 +111,8 @@ pub struct StreamImage {
     pub display_name: Option<ShortText>,
     /// Who may read it; streams list public images only.
     pub visibility: Visibility,
+    /// The generation of the links to its files.
+    pub link_generation: u32,
     /// All its aliases, each with its version.
     pub aliases: Vec<(AliasName, VersionName)>,
 }

@@ -12,12 +12,13 @@ mod time;
 mod visitor;
 
 pub(crate) use body::{JsonBody, OptionalJsonBody, part_body};
+pub(crate) use caller::accepted;
 pub(crate) use checksum::tus_body;
 pub(crate) use fields::{Fields, images, patterns_of, quoted};
 pub(crate) use idempotency_key::IdempotencyKey;
 pub(crate) use path::{
-    AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, PartPath,
-    PrincipalPath, RefPath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,
+    AliasPath, ArtifactPath, AttachmentPath, BlobPath, CasPath, FilePath, ImagePath, IntakePath, JobPath, LinkPath,
+    PartPath, PrincipalPath, RefPath, RemotePath, RolePath, RulePath, TokenPath, UploadPath, VersionPath,
 };
 pub(crate) use query::{AuditQuery, ImagesQuery, JobsQuery, PageQuery, StoredBlobsQuery, UploadsQuery, VersionsQuery};
 pub(crate) use time::Rfc3339;

@@ -14,7 +14,7 @@ use imgsrv_domain::{
     ids::{ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId},
     names::{AliasName, FileName, ImageName, PartNumber, RefName, RuleId, VersionName},
 };
-use std::{fmt::Display, str::FromStr};
+use std::{convert::Infallible, fmt::Display, str::FromStr};
 use utoipa::{
     IntoParams,
     openapi::{
@@ -62,6 +62,7 @@ segments! {
     Shard => pattern("^[0-9a-f]{2}$");
     Hex => pattern("^[0-9a-f]{64}$");
     PartNumber => part_number();
+    SecretSegment => ObjectBuilder::new().schema_type(Type::String);
     RuleId => pattern(RuleId::PATTERN);
     Role => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Role::ALL.iter().map(|role| role.as_str())));
     ArtifactId, AttachmentId, JobId, PrincipalId, TokenId, UploadId => uuid();
@@ -115,6 +116,17 @@ impl Segments {
         let value = self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
         let invalid = |why| Problem::new(Code::InvalidRequest).field(name, format!("{} {why}", quoted(value)));
         value.parse().map_err(invalid)
+    }
+}
+
+/// A segment that is a credential: it is not parsed here, because the problem of an invalid segment repeats it.
+pub(crate) struct SecretSegment(pub(crate) String);
+
+impl FromStr for SecretSegment {
+    type Err = Infallible;
+
+    fn from_str(raw: &str) -> Result<Self, Infallible> {
+        Ok(Self(raw.to_owned()))
     }
 }
 
@@ -175,6 +187,10 @@ paths! {
     RolePath { principal_id: PrincipalId, role_id: Role }
     /// A provisioning rule.
     RulePath { rule_id: RuleId }
+    /// A file, by the capability of a link.
+    LinkPath { capability: SecretSegment, file: SecretSegment }
+    /// A private remote, by the token in its URL.
+    RemotePath { token: SecretSegment }
     /// An API token.
     TokenPath { token_id: TokenId }
 }

@@ -27,6 +27,11 @@ impl Visitor {
         Self { site: Arc::clone(&state.site), urls: state.urls.clone(), base, wants_page: wants_page(request) }
     }
 
+    /// The complete URL of a path on the server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// How pages are rendered at `now`.
     pub(crate) fn viewer(&self, now: Timestamp) -> Viewer<'_> {
         Viewer { site: &self.site, prefix: self.urls.prefix(), base: &self.base, now }

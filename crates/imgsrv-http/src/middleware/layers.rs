@@ -5,18 +5,21 @@ use crate::{
     middleware::{
         budgeted::{admit, budgeted},
         canonical_path::routed_by_canonical_path,
+        challenge,
+        channel::channel,
         client_address::client_address,
+        credential_guard::CredentialGuard,
         draining,
         entity_tag::{self, Caching},
         host,
         observation::{Access, Observation, observed},
-        plaintext_guard, request_id, slashes,
+        request_id, slashes,
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
-    redact::redacted,
+    redact::{is_secret_path, redacted_path},
     request::{ClientAddress, PeerAddress, RequestId, Sender, Transport},
     response::{
-        browsers::NEGOTIATED,
+        browsers::{NEGOTIATED, NO_INDEX, ROBOTS_TAG},
         dates::system_time,
         problem::{Code, Problem},
     },
@@ -65,12 +68,15 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let settings = &state.settings;
     let started = Instant::now();
     let method = request.method().clone();
-    let path = redacted(request.uri().path()).into_owned();
+    let path = redacted_path(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
     let id = request_id::assign(&mut request, &*state.services.adapters().ids);
     let peer = request.extensions().get::<PeerAddress>();
-    let client = peer.map(|peer| client_address(peer.0, request.headers(), &settings.trusted_proxies));
+    let peer = peer.map(|peer| peer.0);
+    let client = peer.map(|peer| client_address(peer, request.headers(), &settings.trusted_proxies));
+    let channel = channel(transport, peer, request.headers(), &settings.trusted_proxies);
+    request.extensions_mut().insert(channel);
     if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
@@ -138,7 +144,10 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let is_conditional =
         is_read && [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| parts.headers.contains_key(name));
     let conditions = if is_conditional { parts.headers.clone() } else { HeaderMap::new() };
-    let caching = caching(parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str));
+    let route = parts.extensions.get::<MatchedPath>().cloned();
+    let caching = caching(route.as_ref().map(MatchedPath::as_str));
+    let challenges = is_read && state.settings.auth_challenge && challenge::applies(route.as_ref());
+    let is_secret = is_secret_path(parts.uri.path());
     let shows_pages = wants_page(&parts) && may_be_page(parts.uri.path());
     let visitor = shows_pages.then(|| Visitor::of(&parts, &state));
 
@@ -148,15 +157,17 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         Problem::new(Code::TransferEncoding).detail("the only supported transfer coding is chunked").into_response()
     } else {
         // The guard comes first: it records exposed tokens.
-        match plaintext_guard::check(&parts, &state.services.auth(), &state.failed_bearers)
-            .await
-            .and_then(|()| host::check(&parts))
-        {
+        let (auth, failed) = (state.services.auth(), &*state.failed_bearers);
+        let guard = CredentialGuard { request: &parts, auth: &auth, failed, urls: &state.urls };
+        match guard.check().await.and_then(|()| host::check(&parts)) {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         }
     };
 
+    if challenges {
+        response = challenge::challenged(response, is_anonymous);
+    }
     let is_failed = |response: &Response| response.status().is_client_error() || response.status().is_server_error();
     if !is_failed(&response) && is_read && entity_tag::applies(&response) {
         response = entity_tag::tag(response, &conditions, caching, is_anonymous).await;
@@ -184,6 +195,10 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
         );
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_secret {
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(ROBOTS_TAG, NO_INDEX);
+    }
     response
 }
 
@@ -202,7 +217,7 @@ fn caching(route: Option<&str>) -> Caching {
 
 /// Whether a problem at that path is shown as a page: everywhere but below the URLs that are for programs alone.
 fn may_be_page(path: &str) -> bool {
-    !["/v1/", "/api/", "/streams/", "/cas/", "/openapi/"].iter().any(|root| path.starts_with(root))
+    !["/v1/", "/api/", "/streams/", "/cas/", "/openapi/", "/t/"].iter().any(|root| path.starts_with(root))
 }
 
 /// Whether the body is transferred as it is, or in chunks alone: the server decodes no other transfer coding, and would

@@ -2,7 +2,10 @@
 
 pub(crate) mod budgeted;
 pub(crate) mod canonical_path;
+mod challenge;
+mod channel;
 pub(crate) mod client_address;
+pub(crate) mod credential_guard;
 mod draining;
 mod entity_tag;
 pub(crate) mod failed_bearers;
@@ -10,7 +13,6 @@ mod frames;
 pub(crate) mod host;
 pub(crate) mod layers;
 pub(crate) mod observation;
-mod plaintext_guard;
 mod request_id;
 mod slashes;
 pub(crate) mod throughput;

@@ -43,6 +43,8 @@ pub(crate) enum NamedBy {
     Version,
     /// An alias, which may be moved to another version.
     Alias,
+    /// A link, which may end.
+    Link,
 }
 
 /// A GET or HEAD request for bytes.
@@ -250,7 +252,7 @@ impl Representation<'_> {
             (NamedBy::Version, true) => "public, max-age=300, must-revalidate",
             (NamedBy::Version, false) => "private, max-age=300, must-revalidate",
             (NamedBy::Alias, true) => "no-cache",
-            (NamedBy::Alias, false) => "private, no-cache",
+            (NamedBy::Alias, false) | (NamedBy::Link, _) => "private, no-cache",
         })
     }
 }

@@ -81,7 +81,11 @@ impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let code = match &denied {
             Denied::Unauthenticated => Code::Unauthenticated,
-            Denied::Forbidden(_) | Denied::OutOfScope { .. } | Denied::NotEverywhere(_) => Code::Forbidden,
+            Denied::Forbidden(_)
+            | Denied::OutOfScope { .. }
+            | Denied::NotEverywhere(_)
+            | Denied::NotReadOnly
+            | Denied::LinkNeedsGrant(_) => Code::Forbidden,
             Denied::NotAdmitted | Denied::RoleMissing { .. } => Code::TokenNotAdmitted,
             Denied::Deactivated(_) => Code::PrincipalDeactivated,
         };
@@ -169,7 +173,8 @@ impl From<UseCaseError> for Problem {
             UseCaseError::Upload(refusal) => refusal.into(),
             UseCaseError::Stage(error) => error.into(),
             UseCaseError::Unpublishable { .. } => Self::new(Code::VersionNotPublishable).detail(error),
-            UseCaseError::NotPublished { .. } | UseCaseError::Unpublished(_) => {
+            UseCaseError::Link(_) => Self::new(Code::LinkInvalid).detail(error),
+            UseCaseError::NotPublished { .. } | UseCaseError::Unpublished(_) | UseCaseError::NotDownloadable(_) => {
                 Self::new(Code::VersionNotPublished).detail(error)
             }
             UseCaseError::Gone(gone) => gone_problem(*gone),
@@ -195,6 +200,7 @@ impl From<UseCaseError> for Problem {
             UseCaseError::UploadTooLarge { .. } => Self::new(Code::UploadTooLarge).detail(error),
             UseCaseError::ManifestFull { .. } => Self::new(Code::ManifestFull).detail(error),
             UseCaseError::ExpiryInPast => Self::new(Code::InvalidRequest).field("expires_at", "must be in the future"),
+            UseCaseError::TokenRevoked(_) => Self::new(Code::TokenRevoked).detail(error),
             UseCaseError::Invalid(wrong) => {
                 let error = |InvalidField { field, reason }| FieldError { field: field.to_owned(), reason };
                 Self::new(Code::InvalidRequest).fields(wrong.into_iter().map(error).collect())

@@ -385,6 +385,9 @@ pub(crate) fn whoami(who: &Authenticated) -> api::Whoami {
             expires_at,
             ..api::Authentication::default()
         },
+        Credential::Link => {
+            api::Authentication { method: "link".to_owned(), expires_at, ..api::Authentication::default() }
+        }
     };
     let authentication = api::Authentication {
         role_ids: role_ids(&rights.narrowing),

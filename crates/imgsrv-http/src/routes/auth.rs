@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(whoami))
         .routes(routes!(grant_role, revoke_role))
         .routes(routes!(list_tokens, create_token))
-        .routes(routes!(revoke_token))
+        .routes(routes!(update_token, revoke_token))
 }
 
 /// List roles
@@ -226,6 +226,27 @@ async fn create_token(
     let issued = principals.issue_token(&manager, path.principal_id, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(wire::issued(issued))).into_response())
+}
+
+/// Change the expiry of an API token
+///
+/// A token that has expired is valid again. For machines that keep a token where it cannot be replaced easily, such as
+/// that of a private Incus remote. A revoked token cannot be changed (412).
+#[utoipa::path(patch, path = "/v1/auth/api-tokens/{token_id}", operation_id = "updateApiToken", tag = "auth",
+    security(("bearer" = [])), params(TokenPath), request_body = api::UpdateApiToken,
+    responses((status = OK, description = "The token.", body = api::ApiToken), GuardedProblems, BodyProblems,
+        WrongState))]
+async fn update_token(
+    principals: Principals,
+    manager: Manager,
+    path: TokenPath,
+    JsonBody(body): JsonBody<api::UpdateApiToken>,
+) -> Result<Json<api::ApiToken>> {
+    let mut fields = Fields::default();
+    let expires_at = fields.parse::<Rfc3339>("expires_at", &body.expires_at);
+    let expires_at = fields.finish(|| expires_at)?.0;
+    let token = principals.set_token_expiry(&manager, path.token_id, expires_at).await?;
+    Ok(Json(wire::token(&token)))
 }
 
 /// Revoke an API token

@@ -12,6 +12,7 @@ mod health;
 mod images;
 mod intakes;
 mod lifecycles;
+mod links;
 pub(crate) mod pages;
 mod problems;
 mod publishing;
@@ -62,6 +63,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "publishing", description = "Publish jobs."),
         (name = "aliases", description = "Names that point to published versions and can be moved."),
         (name = "files", description = "Files of published versions under readable URLs."),
+        (name = "links", description = "URLs with which anybody can download one file for a time."),
         (name = "streams", description = "Simple Streams documents for Incus and LXD."),
         (name = "intake", description = "Publish a version with one request and one tus upload."),
         (name = "auth", description = "Principals, roles, API tokens and provisioning rules for tokens of OIDC issuers."),
@@ -108,6 +110,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(aliases::router())
         .merge(refs::router())
         .merge(files::router())
+        .merge(links::router())
         .merge(streams::router())
         .merge(auth::router())
         .merge(rules::router())

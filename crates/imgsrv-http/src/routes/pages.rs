@@ -4,6 +4,7 @@ use crate::{
     degradation::Degradation,
     extract::{Fields, HomeParams, ImageParams, ImagePath, PageParams, VersionParams, Visitor, quoted},
     readiness::Readiness,
+    redact::redacted_path,
     response::{
         browsers::{NO_INDEX, ROBOTS_TAG},
         discouraged::announce,
@@ -53,7 +54,7 @@ pub(crate) fn router() -> Router<AppState> {
 
 /// The response to a URL that has nothing.
 pub(crate) fn not_found(url: &Uri) -> Problem {
-    Problem::new(Code::NotFound).detail(format!("{} is not a URL of this server", quoted(url.path())))
+    Problem::new(Code::NotFound).detail(format!("{} is not a URL of this server", quoted(&redacted_path(url.path()))))
 }
 
 fn page_request(cursor: Option<String>) -> PageRequest {

@@ -1,6 +1,9 @@
 //! The Simple Streams documents, cached in memory in every encoding.
 
 mod encode;
+mod remotes;
+
+pub(crate) use remotes::RemoteDocuments;
 
 use crate::{
     middleware::budgeted::AccountedBody,
@@ -115,30 +118,39 @@ impl StreamDocuments {
             Document::Index => &documents.index,
             Document::Images => &documents.images,
         };
-        let encoding = Encoding::preferred(request);
-        // Each encoding has its own entity tag.
-        let suffix = encoding.name().map(|name| format!("-{name}")).unwrap_or_default();
-        let etag = format!("\"{}{suffix}\"", encoded.tag);
-        let etag: ETag = etag.parse().map_err(|_| Problem::new(Code::Internal))?;
-        let mut response = match preconditions(&etag, None, request) {
-            Preconditions::Failed => return Err(Problem::content_has_changed()),
-            Preconditions::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-            Preconditions::Met => {
-                let mut response = Body::from(encoding.of(encoded)).into_response();
-                response.extensions_mut().insert(AccountedBody);
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                if let Some(name) = encoding.name() {
-                    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-                }
-                response
-            }
-        };
-        let headers = response.headers_mut();
-        headers.typed_insert(etag);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
-        Ok(response)
+        respond(encoded, &encoded.tag, "no-cache", request)
     }
+}
+
+/// The response with a document, whose entity tag is `tag` and its encoding.
+fn respond(
+    encoded: &Encoded,
+    tag: &str,
+    cache_control: &'static str,
+    request: &HeaderMap,
+) -> Result<Response, Problem> {
+    let encoding = Encoding::preferred(request);
+    // Each encoding has its own entity tag.
+    let suffix = encoding.name().map(|name| format!("-{name}")).unwrap_or_default();
+    let etag: ETag = format!("\"{tag}{suffix}\"").parse().map_err(|_| Problem::new(Code::Internal))?;
+    let mut response = match preconditions(&etag, None, request) {
+        Preconditions::Failed => return Err(Problem::content_has_changed()),
+        Preconditions::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Preconditions::Met => {
+            let mut response = Body::from(encoding.of(encoded)).into_response();
+            response.extensions_mut().insert(AccountedBody);
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if let Some(name) = encoding.name() {
+                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+            }
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.typed_insert(etag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
+    Ok(response)
 }
 
 fn internal(error: &(dyn Error + 'static)) -> Problem {

@@ -9,6 +9,7 @@ mod metadata;
 mod near_miss;
 mod plaintext_guard;
 mod refusals;
+mod remotes;
 mod streams;
 mod support;
 mod undecodable;

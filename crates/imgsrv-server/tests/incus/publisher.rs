@@ -133,6 +133,62 @@ impl Publisher {
         })
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
+    }
+
+    /// The publisher's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.log_with("")
+    }
+
+    /// A token of a new principal that may only read.
+    pub(crate) fn reader(&self) -> String {
+        let manager = self.process.bootstrap.clone().expect("a bootstrap token");
+        let send = |method: Method, path: &str, body: Value| {
+            self.runtime.block_on(async {
+                let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&manager);
+                let request = if body.is_null() { request } else { request.json(&body) };
+                let response = request.send().await.expect("a response");
+                assert!(response.status().is_success(), "{path}: {}", response.status());
+                serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or(Value::Null)
+            })
+        };
+        let host = json!({"kind": "service", "display_name": "host"});
+        let host = format!("/v1/auth/principals/{}", text(&send(Method::POST, "/v1/auth/principals", host), "id"));
+        send(Method::PUT, &format!("{host}/roles/content-reader"), Value::Null);
+        let body = json!({"expires_at": "2099-01-01T00:00:00Z"});
+        text(&send(Method::POST, &format!("{host}/api-tokens"), body), "plaintext")
+    }
+
+    /// The status of an anonymous GET over TLS.
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        let response = self.runtime.block_on(self.http.get(format!("{}{path}", self.url)).send());
+        response.expect("a response").status().as_u16()
+    }
+
+    /// The same in plaintext.
+    pub(crate) fn status_in_clear(&self, path: &str) -> u16 {
+        let url = format!("{}{path}", self.url.replace("https://", "http://"));
+        self.runtime.block_on(self.http.get(url).send()).expect("a response").status().as_u16()
+    }
+
+    /// Makes an image private.
+    pub(crate) fn make_private(&self, image: &str) {
+        self.send(Method::PATCH, &format!("/v1/images/{image}"), &json!({"visibility": "private"}));
+    }
+
+    /// Revokes the links to the files of an image.
+    pub(crate) fn revoke_links(&self, image: &str) {
+        self.post(&format!("/v1/images/{image}/links/revoke"), &Value::Null);
+    }
+
     fn post(&self, path: &str, body: &Value) -> Value {
         self.send(Method::POST, path, body)
     }
