@@ -40,7 +40,7 @@ pub(crate) fn format(path: &Path, inner: Option<&str>, detected: Option<Detected
             return Ok(format);
         };
         let shown: String = inner.chars().take(MAX_NAME).collect();
-        (named, format!("the header of {path} says that it contains {:?}", shown))
+        (named, format!("the header of {path} says that it contains {shown:?}"))
     };
     let advice = match named.of_fixed_vhd(format) {
         Some(vhd) => format!(

@@ -1,4 +1,4 @@
-//! Lists of the packages in an image: SPDX and CycloneDX documents in JSON, and what `dpkg`, `rpm`, `apk` and `pacman`
+//! Lists of the packages in an image: SPDX and `CycloneDX` documents in JSON, and what `dpkg`, `rpm`, `apk` and `pacman`
 //! print.
 
 use crate::source::{MAX_READ, Source};
@@ -39,7 +39,7 @@ struct Document {
     spdx_version: Option<String>,
     #[serde(default)]
     packages: Vec<SpdxPackage>,
-    /// CycloneDX: <https://cyclonedx.org/docs/1.6/json/>.
+    /// `CycloneDX`: <https://cyclonedx.org/docs/1.6/json/>.
     #[serde(rename = "bomFormat")]
     bom_format: Option<String>,
     #[serde(default)]
@@ -140,16 +140,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn some<const N: usize>(packages: [&str; N]) -> Option<Vec<String>> {
+        (!packages.is_empty()).then(|| packages.map(str::to_owned).to_vec())
+    }
+
     fn listed(text: &str) -> Option<Vec<String>> {
         let packages = parse(text.as_bytes())?;
         let shown = |(name, versions): (String, BTreeSet<String>)| {
             [name].into_iter().chain(versions).collect::<Vec<_>>().join(" ")
         };
         Some(packages.into_iter().map(shown).collect())
-    }
-
-    fn list<const N: usize>(packages: [&str; N]) -> Option<Vec<String>> {
-        Some(packages.map(str::to_owned).to_vec())
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             {"name": "linux-image", "versionInfo": "6.1.0-31"}, {"name": "linux-image", "versionInfo": "6.1.0-30"},
             {"name": "no-version", "downloadLocation": "NOASSERTION"}]}"#;
         let expected = ["linux-image 6.1.0-30 6.1.0-31", "no-version", "openssl 3.0.15-1~deb12u1"];
-        assert_eq!(listed(document), list(expected));
+        assert_eq!(listed(document), some(expected));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let document = r#"{"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": [
             {"type": "CreationInfo", "@id": "_:info"}, {"type": "software_File", "name": "./etc/passwd"},
             {"type": "software_Package", "name": "bash", "software_packageVersion": "5.2"}]}"#;
-        assert_eq!(listed(document), list(["bash 5.2"]));
+        assert_eq!(listed(document), some(["bash 5.2"]));
     }
 
     #[test]
@@ -177,23 +177,23 @@ mod tests {
             {"type": "file", "name": "/etc/passwd"},
             {"type": "library", "name": "outer", "version": "1", "components": [
                 {"type": "library", "name": "inner", "version": "2"}]}]}"#;
-        assert_eq!(listed(document), list(["debian 12", "inner 2", "outer 1"]));
+        assert_eq!(listed(document), some(["debian 12", "inner 2", "outer 1"]));
     }
 
     #[test]
     fn lists_of_package_managers_are_found() {
         assert_eq!(
             listed("adduser\t3.134\nlibc6:amd64\t2.36-9+deb12u9\n"),
-            list(["adduser 3.134", "libc6:amd64 2.36-9+deb12u9"])
+            some(["adduser 3.134", "libc6:amd64 2.36-9+deb12u9"])
         );
-        assert_eq!(listed("bash 5.2.037-1\r\n\r\n"), list(["bash 5.2.037-1"]));
+        assert_eq!(listed("bash 5.2.037-1\r\n\r\n"), some(["bash 5.2.037-1"]));
         assert_eq!(
             listed("bash-5.2.26-3.fc40.x86_64\nutil-linux-core-2.40.1-1.fc40.x86_64\n"),
-            list(["bash 5.2.26-3.fc40.x86_64", "util-linux-core 2.40.1-1.fc40.x86_64"])
+            some(["bash 5.2.26-3.fc40.x86_64", "util-linux-core 2.40.1-1.fc40.x86_64"])
         );
         assert_eq!(
             listed("musl-1.2.5-r0\nca-certificates-bundle-20240705-r0\n"),
-            list(["ca-certificates-bundle 20240705-r0", "musl 1.2.5-r0"])
+            some(["ca-certificates-bundle 20240705-r0", "musl 1.2.5-r0"])
         );
         let table = "Desired=Unknown/Install/Remove/Purge/Hold\n\
             | Status=Not/Inst/Conf-files/Unpacked/halF-conf/Half-inst/trig-aWait/Trig-pend\n\
@@ -202,7 +202,7 @@ mod tests {
             +++-==============-============-============-=================================\n\
             ii  adduser        3.134        all          add and remove users and groups\n\
             rc  libssl3:amd64  3.0.15-1     amd64        Secure Sockets Layer toolkit\n";
-        assert_eq!(listed(table), list(["adduser 3.134", "libssl3:amd64 3.0.15-1"]));
+        assert_eq!(listed(table), some(["adduser 3.134", "libssl3:amd64 3.0.15-1"]));
     }
 
     #[test]
