@@ -87,7 +87,7 @@ fn the_table_of_states_and_actions() {
             assert_eq!(changed.as_ref().map(|(after, _)| after.state(now)).ok(), expected, "{action:?} {state}");
             if let Err(refusal) = changed {
                 let action = format!("{action:?}").to_lowercase();
-                assert_eq!(refusal.to_string(), format!("cannot {action} a version that is {state}"));
+                assert_eq!(refusal.to_string(), format!("cannot {action} a version that is {}", state.in_words()));
             }
         }
     }

@@ -186,6 +186,7 @@ async fn any_admitted_bearer_can_read_its_identity() {
         "principal": {"id": issued["principal_id"], "kind": "service", "display_name": "ci",
             "attributes": {"team": "images"}, "role_ids": [], "roles": []},
         "actions": [],
+        "permissions": [],
         "authentication": {"method": "api_token", "api_token_id": issued["id"], "api_token_name": "laptop",
             "expires_at": "2026-02-01T00:00:00Z"},
     });

@@ -136,6 +136,10 @@ async fn every_operation_refuses_an_invalid_bearer_and_guarded_ones_a_missing_on
     let contract = server.get("/openapi/v1.json").await.json();
     let mut operations = 0;
     for (path, methods) in contract["paths"].as_object().expect("paths") {
+        if path.starts_with("/f/") || path.starts_with("/t/") {
+            // The path is the credential, and no other one is read.
+            continue;
+        }
         for (method, operation) in methods.as_object().expect("methods") {
             // Neither path nor body is valid: the bearer is checked first.
             let path = path.replace(['{', '}'], "!");

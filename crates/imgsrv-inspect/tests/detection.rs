@@ -217,7 +217,7 @@ fn files_that_are_no_artifacts_are_named() {
     }
 }
 
-/// Every way to compress a disk, of which the end is looked at.
+/// Every way to compress a disk, of which the end is checked.
 const COMPRESS: [&str; 14] = [
     "xz -c",
     "xz -c --check=none",

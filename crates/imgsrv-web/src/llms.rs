@@ -1,4 +1,4 @@
-//! What programs that read text are told about the server (<https://llmstxt.org>).
+//! The description of the server for programs that read text (<https://llmstxt.org>).
 
 use crate::chrome::Viewer;
 use askama::Template;

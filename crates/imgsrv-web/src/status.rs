@@ -128,7 +128,7 @@ fn groups(viewer: &Viewer<'_>, status: &StorageStatus) -> [Group; 4] {
                 ("Quarantined", amount(verified.quarantined, verified.quarantined_bytes)),
                 ("Last day", bytes_of(verified.verified_bytes)),
                 ("Oldest", when(verified.oldest_verified_at, "nothing is stored")),
-                ("Pace", if status.is_behind { "behind its schedule" } else { "on schedule" }.to_owned()),
+                ("Schedule", if status.is_behind { "behind" } else { "kept" }.to_owned()),
             ],
         },
         Group {

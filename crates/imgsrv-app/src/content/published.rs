@@ -123,7 +123,7 @@ impl PublishedVersions {
             let found = self.by_version(image, &version, see.min(View::Published)).await?;
             return Ok(found.map(|found| (found, None)));
         }
-        if let Some(found) = self.by_known_alias(image, reference).await? {
+        if let Some(found) = self.by_known_alias(image, reference, see).await? {
             return Ok(Some(found));
         }
         let reading = self.context.revision.begin_reading();
@@ -140,15 +140,16 @@ impl PublishedVersions {
         Ok(found.map(|found| (found, moved_at)))
     }
 
-    /// The version that an alias is known to point to, if the catalog has not changed since that was read, as it is now.
+    /// The version that an alias is known to point to, if the catalog has not changed since that was read, and it is visible.
     async fn by_known_alias(
         &self,
         image: &ImageName,
         reference: &RefName,
+        see: View,
     ) -> Result<Option<(Arc<PublishedVersion>, Option<Timestamp>)>, CatalogError> {
         let Context { adapters: Adapters { catalog, .. }, revision, .. } = &*self.context;
         let Some(known) = self.aliases.get(&(image.clone(), reference.clone())) else { return Ok(None) };
-        let Some(cached) = self.cache.get(&(image.clone(), known.version)) else { return Ok(None) };
+        let Some(cached) = self.visible(image, &known.version, see) else { return Ok(None) };
         if known.revision != cached.revision || revision.current(&**catalog).await? != known.revision {
             return Ok(None);
         }

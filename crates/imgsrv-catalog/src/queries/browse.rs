@@ -67,7 +67,7 @@ macro_rules! few {
         AND ($3 = '' OR $3 LIKE '% ' || k.format || ' %') LIMIT 500"
     };
 }
-/// Maximum number of versions that a search looks at one by one.
+/// Maximum number of versions that a search reads one by one.
 const FEW: i64 = 500;
 const COUNT_FEW: &str = concat!("SELECT count(*) FROM (", few!(), ") few");
 /// The images of these versions.

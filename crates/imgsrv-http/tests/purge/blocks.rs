@@ -41,14 +41,14 @@ async fn a_purge_blocks_only_where_its_caller_may_retire(server: &Administered) 
     let purged = server.administer("POST", "/v1/images/team-b/versions/1/remove", Some(purge)).await.json();
     assert_eq!(purged["blocked_everywhere"], true, "{purged}");
     let new = json!({"expected_digest": digest(&secret), "expected_size_bytes": secret.len()});
-    let told = server.call(Some(&outsider), "POST", "/v1/uploads", Some(new.clone())).await;
+    let inside = server.call(Some(&outsider), "POST", "/v1/uploads", Some(new.clone())).await;
     assert_eq!(
-        (told.problem(), &told.json()["reason"]),
+        (inside.problem(), &inside.json()["reason"]),
         ("digest-blocked".to_owned(), &json!("contains a private key"))
     );
-    let untold = server.call(Some(&scoped), "POST", "/v1/uploads", Some(new)).await;
-    assert_eq!((untold.problem(), untold.json().get("reason")), ("digest-blocked".to_owned(), None));
-    let text = untold.json().to_string();
+    let outside = server.call(Some(&scoped), "POST", "/v1/uploads", Some(new)).await;
+    assert_eq!((outside.problem(), outside.json().get("reason")), ("digest-blocked".to_owned(), None));
+    let text = outside.json().to_string();
     assert!(!text.contains("private key") && !text.contains("team-b"), "{text}");
 
     // What is empty says nothing, and everybody needs it.
