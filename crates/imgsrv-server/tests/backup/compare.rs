@@ -165,7 +165,7 @@ fn every_string(value: &Value, found: &mut impl FnMut(&str)) {
     }
 }
 
-/// All rows of the audit log, newest first, without those of exports and imports.
+/// All rows of the audit log, newest first, without those of exports and imports, and of the downloads of a comparison.
 pub(crate) fn audit(url: &str, token: &str) -> Vec<Value> {
     let (mut rows, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -176,7 +176,8 @@ pub(crate) fn audit(url: &str, token: &str) -> Vec<Value> {
             None => break,
         }
     }
-    rows.retain(|row| !row["action"].as_str().is_some_and(|action| action.starts_with("catalog.")));
+    let is_own = |action: &str| action.starts_with("catalog.") || action == "file.downloaded";
+    rows.retain(|row| !row["action"].as_str().is_some_and(is_own));
     rows
 }
 
