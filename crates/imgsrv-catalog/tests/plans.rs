@@ -36,7 +36,8 @@ async fn bounded_statements_use_indexes_on_sqlite() {
             sqlx::raw_sql(explained).fetch_all(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         // Subqueries with these names are bounded by their limits; `p` are the patterns of the caller.
-        let bounded = ["due", "r", "examined", "s", "m", "k", "few", "found", "p VIRTUAL TABLE INDEX 1:"].map(|name| format!("SCAN {name}"));
+        let bounded = ["due", "r", "examined", "s", "m", "k", "few", "found", "p VIRTUAL TABLE INDEX 1:"]
+            .map(|name| format!("SCAN {name}"));
         let scans = |step: &String| step.starts_with("SCAN") && !bounded.contains(step);
         assert!(!plan.iter().any(scans), "{sql}\n{plan:#?}");
     }

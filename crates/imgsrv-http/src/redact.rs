@@ -20,8 +20,11 @@ pub(crate) fn is_secret_path(path: &str) -> bool {
 pub(crate) fn redacted_path(path: &str) -> Cow<'_, str> {
     let mut shown = 0;
     for segment in path.split('/') {
-        shown += segment.len();
-        let is_root = matches!(segment, "t" | "f" | "%74" | "%66");
+        let lower = segment.to_ascii_lowercase();
+        // A slash may be encoded as well.
+        let first = lower.split("%2f").next().unwrap_or_default();
+        let is_root = matches!(first, "t" | "f" | "%74" | "%66");
+        shown += if is_root { first.len() } else { segment.len() };
         if is_root && shown < path.len() {
             return Cow::Owned(format!("{}/...", redacted(&path[..shown])));
         }
@@ -67,6 +70,8 @@ mod tests {
             ("/f/AQAAAAEA/debian-12-x86_64.qcow2", "/f/..."),
             ("/%66/AQAAAAEA/debian-12-x86_64.qcow2", "/%66/..."),
             ("/srv/f/AQAAAAEA/disk.qcow2", "/srv/f/..."),
+            ("/F/AQAAAAEA/disk.qcow2", "/F/..."),
+            ("/f%2FAQAAAAEA/disk.qcow2", "/f/..."),
             ("/imgsrv_at_abcdefghijk1_x/f/AQ", "/imgsrv_at_abcdefghijk1.../f/..."),
             ("/feed.atom", "/feed.atom"),
             ("/v1/x/imgsrv_at_abcdefghijk1_s/y", "/v1/x/imgsrv_at_abcdefghijk1.../y"),

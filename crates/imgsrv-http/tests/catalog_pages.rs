@@ -288,7 +288,8 @@ async fn the_status_page_shows_operators_more() {
         let page = visit_with(&server, "/status", &[(header::AUTHORIZATION, &format!("Bearer {token}"))]).await;
         assert_page(&page, StatusCode::OK);
         assert_eq!(page.header("cache-control"), "private, no-cache");
-        for expected in ["Nodes", "<dd>1 published</dd>", "<dd>1 blob, 4 B</dd>", "Garbage collection", "<dd>kept</dd>"] {
+        for expected in ["Nodes", "<dd>1 published</dd>", "<dd>1 blob, 4 B</dd>", "Garbage collection", "<dd>kept</dd>"]
+        {
             assert!(text(&page).contains(expected), "{expected}: {}", text(&page));
         }
     }

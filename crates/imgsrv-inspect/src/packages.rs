@@ -2,11 +2,21 @@
 //! print.
 
 use crate::source::{MAX_READ, Source};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    marker::PhantomData,
+};
 
 /// The largest file that is read as a list of packages, in bytes.
 pub const MAX_PACKAGE_LIST_BYTES: u64 = 16 << 20;
+
+/// The most elements of an array in a document: an empty one takes three bytes there, and many times that in memory.
+const MAX_ELEMENTS: usize = 200_000;
 
 /// The names of packages, each with its versions. A package whose version is unknown has none.
 pub type Packages = BTreeMap<String, BTreeSet<String>>;
@@ -31,21 +41,47 @@ fn parse(bytes: &[u8]) -> Option<Packages> {
     (!packages.is_empty()).then_some(packages)
 }
 
+/// The elements of an array, at most [`MAX_ELEMENTS`].
+fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Elements<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = array.next_element()? {
+                if elements.len() == MAX_ELEMENTS {
+                    return Err(A::Error::custom("the array has too many elements"));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+
+    deserializer.deserialize_seq(Elements(PhantomData))
+}
+
 /// The members that the known kinds of documents have.
 #[derive(Deserialize)]
 struct Document {
     /// SPDX 2: <https://spdx.github.io/spdx-spec/v2.3/package-information/>.
     #[serde(rename = "spdxVersion")]
     spdx_version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded")]
     packages: Vec<SpdxPackage>,
     /// `CycloneDX`: <https://cyclonedx.org/docs/1.6/json/>.
     #[serde(rename = "bomFormat")]
     bom_format: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded")]
     components: Vec<Component>,
     /// SPDX 3: <https://spdx.github.io/spdx-spec/v3.0.1/serializations/>.
-    #[serde(rename = "@graph", default)]
+    #[serde(rename = "@graph", default, deserialize_with = "bounded")]
     graph: Vec<Element>,
 }
 
@@ -62,7 +98,7 @@ struct Component {
     kind: String,
     name: String,
     version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded")]
     components: Vec<Component>,
 }
 
@@ -223,6 +259,9 @@ mod tests {
         assert_eq!(parse(b"bash 5\xff\n"), None);
         let deep = format!(r#"{{"bomFormat": "CycloneDX", "components": {}1"#, r#"[{"components": "#.repeat(100_000));
         assert_eq!(listed(&deep), None);
+        let many =
+            format!(r#"{{"@graph": [{}{{"type": "software_Package", "name": "bash"}}]}}"#, "{},".repeat(MAX_ELEMENTS));
+        assert_eq!(listed(&many), None);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::{
     error::{Missing, Result},
 };
 use imgsrv_domain::{
-    access::{Claimed, Narrowing, Reach, Rights, Target, View},
+    access::{Claimed, ImageScope, Narrowing, Reach, Rights, Target, View},
     audit::Actor,
     auth::{Action, Principal},
     claims::Binding,
@@ -192,6 +192,12 @@ impl Caller {
     /// The principal; absent if the caller is anonymous.
     pub(crate) fn principal(&self) -> Option<PrincipalId> {
         self.authenticated.as_ref().map(|who| who.principal.id)
+    }
+
+    /// The principal whose sent bytes the caller may read: a credential that is limited to some images leaves none of them.
+    pub(crate) fn sender(&self) -> Option<PrincipalId> {
+        let who = self.authenticated.as_ref()?;
+        (who.rights.narrowing.images == ImageScope::Every).then_some(who.principal.id)
     }
 
     /// The actor of what the audit log records of this caller; absent if it is anonymous.

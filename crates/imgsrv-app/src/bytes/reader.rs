@@ -21,8 +21,6 @@ use tokio::sync::Semaphore;
 pub(crate) const SPAN: u64 = 256 << 10;
 /// Bytes that are verified before a stream of no more than that is returned.
 const VERIFIED_FIRST: u64 = 1 << 20;
-/// The most bytes of a range that are kept until they are sent, although nobody has reserved memory for them.
-const KEPT: u64 = 16 << 10;
 /// How many ranges are verified at once before they are returned; each uses the memory of a span.
 static VERIFYING: Semaphore = Semaphore::const_new(64);
 
@@ -30,21 +28,14 @@ static VERIFYING: Semaphore = Semaphore::const_new(64);
 /// and then the blob is quarantined; the stream ends with this error before the first wrong byte. A range of up to
 /// 1 MiB is verified whole before it is returned, another one up to the end of its first blocks.
 ///
-/// What is verified before is read again later, unless it is little: a client that opens many downloads and receives none
-/// of them must not fill the memory. Each item of the stream has at most the bytes of a span.
+/// What is verified before is read again later: a client that opens many downloads and receives none of them must not
+/// fill the memory. Each item of the stream has at most the bytes of a span.
 pub(crate) async fn open_blob(
     context: &Arc<Context>,
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
     let size = range.end - range.start;
-    if size <= KEPT
-        && let Some(bytes) = read_blob(context, blob, range.clone()).await?
-    {
-        // The span is not kept with them.
-        let bytes = Bytes::copy_from_slice(&bytes);
-        return Ok(stream::iter([Ok(bytes)]).boxed());
-    }
     let mut reading = Reading::new(context, blob, range.clone());
     {
         let _permit = VERIFYING.acquire().await.map_err(BlobError::unavailable)?;

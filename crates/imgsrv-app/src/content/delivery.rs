@@ -172,13 +172,13 @@ impl Delivery {
     async fn readable(&self, caller: &Caller, digest: &Digest) -> Result<Option<(TrustedBlob, bool)>> {
         let catalog = &self.0.context.catalog;
         let public = catalog.get_blob(digest, View::Public).await?;
-        let (None, Some(principal)) = (&public, caller.principal()) else {
+        if public.is_some() || caller.principal().is_none() {
             return Ok(public.map(|blob| (blob, true)));
-        };
+        }
         let own = match caller.view_of_everything() {
             View::All => catalog.get_blob(digest, View::All).await?,
             View::Public | View::Published => {
-                catalog.get_readable_blob(digest, &caller.reach(), Some(principal)).await?
+                catalog.get_readable_blob(digest, &caller.reach(), caller.sender()).await?
             }
         };
         Ok(own.map(|blob| (blob, false)))

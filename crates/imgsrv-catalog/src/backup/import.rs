@@ -26,10 +26,12 @@ pub(crate) const PASSES: &[ImportPass] = &[
     pass("roles", 1),
     pass("tokens", 1),
     pass("identities", 1),
+    pass("link-key", 1),
     pass("rules", 1),
     pass("grants", 1),
     pass("images", 1),
     pass("image-bindings", 1),
+    pass("link-generations", 1),
     pass("versions", 1),
     pass("artifacts", 1),
     pass("attachments", 1),
@@ -229,5 +231,18 @@ impl<C: Connection + 'static> RecordImport for Import<C> {
         self.tx.append_audit(&AuditEntry { at: now, actor: Actor::Operator, event }).await?;
         self.tx.execute(FINISH, values![now]).await?;
         self.tx.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::kinds::NAMES;
+
+    #[test]
+    fn every_kind_of_records_in_a_backup_is_imported() {
+        let is_imported = |name: &&&str| PASSES.iter().any(|pass| pass.kind == **name);
+        let forgotten: Vec<_> = NAMES.iter().filter(|name| !is_imported(name)).collect();
+        assert!(forgotten.is_empty(), "{forgotten:?}");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         throughput::{ThroughputLimit, throttled_request, throttled_response},
     },
     redact::{is_secret_path, redacted_path},
-    request::{ClientAddress, PeerAddress, RequestId, Sender, Transport},
+    request::{Channel, ClientAddress, PeerAddress, RequestId, Sender, Transport},
     response::{
         browsers::{NEGOTIATED, NO_INDEX, ROBOTS_TAG},
         dates::system_time,
@@ -146,7 +146,9 @@ async fn check_and_render(State(state): State<AppState>, request: Request, next:
     let conditions = if is_conditional { parts.headers.clone() } else { HeaderMap::new() };
     let route = parts.extensions.get::<MatchedPath>().cloned();
     let caching = caching(route.as_ref().map(MatchedPath::as_str));
-    let challenges = is_read && state.settings.auth_challenge && challenge::applies(route.as_ref());
+    // A client must not be asked to send a password where others can read it.
+    let is_confidential = Channel::of(&parts.extensions) == Channel::Confidential;
+    let challenges = is_read && is_confidential && state.settings.auth_challenge && challenge::applies(route.as_ref());
     let is_secret = is_secret_path(parts.uri.path());
     let shows_pages = wants_page(&parts) && may_be_page(parts.uri.path());
     let visitor = shows_pages.then(|| Visitor::of(&parts, &state));
