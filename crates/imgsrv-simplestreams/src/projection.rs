@@ -196,7 +196,10 @@ fn product(image: &Merged<'_>, path: &dyn Fn(&Listed, &File) -> String) -> Produ
         versions: BTreeMap::from([(serial(first.published_at), ProductVersion { label, ..ProductVersion::default() })]),
     };
     if let Some(Deprecation { end_of_life }) = image.deprecation {
-        product.support_eol = end_of_life.map(|day| day.to_string());
+        // The expiry in the metadata counts unless another day was given.
+        if let Some(day) = end_of_life {
+            product.support_eol = Some(day.to_string());
+        }
         product.release_title.push_str(" (deprecated)");
     }
     add(&mut product, first, path);

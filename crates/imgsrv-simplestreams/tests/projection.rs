@@ -140,6 +140,9 @@ fn a_product_is_deprecated_if_all_versions_with_its_bytes_are() {
     assert_eq!(shown(&[deprecated(one("1", 1)), one("2", 2)]), [marked.clone(), ("2".to_owned(), None)]);
     assert_eq!(shown(&[deprecated(one("1", 1)), one("2", 1)]), [("1".to_owned(), None)], "the same bytes");
     assert_eq!(shown(&[deprecated(one("1", 1)), deprecated(one("2", 1))]), [marked]);
+    let expires_at = Some(Timestamp::from_micros(1_900_000_000_000_000));
+    let expiring = Listed { expires_at, deprecation: Some(Deprecation { end_of_life: None }), ..one("1", 1) };
+    assert_eq!(shown(&[expiring]), [("1 (deprecated)".to_owned(), Some("2030-03-17".to_owned()))]);
 }
 
 #[test]

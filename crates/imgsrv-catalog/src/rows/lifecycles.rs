@@ -31,8 +31,7 @@ macro_rules! columns {
             ")) JOIN version_lifecycles rl ON rl.version_id = rv.id WHERE ri.name = ",
             $crate::rows::lifecycles::replacement!("image"),
             " AND rv.id <> v.id AND rl.state IN ('active', 'deprecated') AND (ri.visibility = 'public'
-                OR ri.id = v.image_id OR EXISTS (SELECT 1 FROM images WHERE id = v.image_id AND visibility = 'private')))
-                AS has_successor"
+                OR ri.id = v.image_id)) AS has_successor"
         )
     };
 }

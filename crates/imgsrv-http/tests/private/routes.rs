@@ -219,7 +219,7 @@ async fn two_teams_on_one_server_are_blind_to_each_other() {
 }
 
 #[tokio::test]
-async fn a_replacement_in_a_private_image_is_shown_only_from_private_images() {
+async fn a_replacement_in_another_private_image_is_refused_and_is_hidden_when_it_becomes_private() {
     let server = TestServer::start().await;
     let alpha = Team::with(&server, "content-admin", "alpha-*").await;
     let beta = Team::with(&server, "content-admin", "beta-*").await;
@@ -235,7 +235,18 @@ async fn a_replacement_in_a_private_image_is_shown_only_from_private_images() {
     assert_eq!((hidden.status, text(&hidden)), (absent.status, text(&absent)));
     assert!(hidden.status.is_client_error());
 
-    alpha.done(&server, "POST", "/v1/images/alpha-old/versions/1/deprecate", deprecate("alpha-new:1")).await;
+    let own = "/v1/images/alpha-old/versions/1/deprecate";
+    let refused = alpha.call(&server, "POST", own, deprecate("alpha-new:1")).await;
+    assert_eq!(refused.problem(), "replacement-unusable", "{refused:?}");
+    assert!(shown(&refused).2.contains("is in a private image"), "{refused:?}");
+    alpha.done(&server, "PATCH", "/v1/images/alpha-new", Some(json!({"visibility": "public"}))).await;
+    alpha.done(&server, "POST", own, deprecate("alpha-new:1")).await;
+    for image in ["alpha-new", "alpha-old"] {
+        alpha.done(&server, "PATCH", &format!("/v1/images/{image}"), Some(json!({"visibility": "private"}))).await;
+    }
+    let seen = alpha.get(&server, "/v1/images/alpha-old/versions/1/lifecycle").await;
+    assert!(!String::from_utf8_lossy(&seen.body).contains("alpha-new"), "other readers may not read it");
+    alpha.done(&server, "PATCH", "/v1/images/alpha-old", Some(json!({"visibility": "public"}))).await;
     for url in ["/v1/images/alpha-old/versions/1", "/v1/images/alpha-old/versions/1/lifecycle", "/images/alpha-old/1/"]
     {
         let seen = server.get(url).await;

@@ -5,6 +5,7 @@ use crate::{
     error::{Result, UseCaseError},
 };
 use imgsrv_domain::{
+    access::Visibility,
     ids::VersionId,
     lifecycle::{LifecycleState, Replacement, WantedReplacement, Words},
     ports::CatalogTx,
@@ -27,7 +28,8 @@ pub struct WantedWords {
 }
 
 /// The words with the replacement that exists, or why it cannot be used.
-/// For a caller who may not read its image it does not exist.
+/// One in another image must be in a public one: not every reader of the version may read a private one. For a caller who
+/// may not read its image it does not exist.
 pub(super) async fn resolve(
     tx: &mut dyn CatalogTx,
     who: &ContentAdmin,
@@ -39,10 +41,12 @@ pub(super) async fn resolve(
     let refused = |why| UseCaseError::Replacement { replacement: given.clone(), why };
     for candidate in given.candidates(&version.image) {
         let Some(found) = tx.get_replacement(&candidate).await? else { continue };
-        if found.image_id != version.image_id
-            && !tx.get_image(&found.image).await?.is_some_and(|image| who.may_read(&image))
-        {
-            continue;
+        if found.image_id != version.image_id {
+            match tx.get_image(&found.image).await?.filter(|image| who.may_read(image)) {
+                None => continue,
+                Some(image) if image.visibility == Visibility::Private => return Err(refused("is in a private image")),
+                Some(_) => {}
+            }
         }
         if found.id == version.id {
             return Err(refused("is the version itself"));
