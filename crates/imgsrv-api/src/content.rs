@@ -32,7 +32,7 @@ pub struct CreateImage {
     )]
     pub description: Option<String>,
     /// Who may read the published versions: `public` or `private`. The default is a setting of the server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::not_null", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = "^(public|private)$"))]
     pub visibility: Option<String>,
 }
@@ -51,7 +51,7 @@ pub struct UpdateImage {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"))]
     pub description: Option<Option<String>>,
     /// Who may read the published versions: `public` or `private`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::not_null", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = "^(public|private)$"))]
     pub visibility: Option<String>,
 }

@@ -32,6 +32,15 @@ pub use retention::*;
 pub use system::*;
 pub use uploads::*;
 
+/// The value of a field that may be absent, but not `null`.
+pub(crate) fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Tells an absent field (`None`) from one that is `null` (`Some(None)`).
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
