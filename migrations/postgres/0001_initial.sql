@@ -621,12 +621,6 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER principals_sent AFTER DELETE ON principals FOR EACH ROW EXECUTE FUNCTION forget_sender();
-CREATE FUNCTION forget_senders() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM blob_senders WHERE digest = OLD.digest;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER blobs_forgotten AFTER DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION forget_senders();
 
 -- CRC32C checksums of the blocks of stored bytes, 4096 of them a section. Bytes without any are not verified when they are
 -- read.
@@ -737,6 +731,7 @@ CREATE FUNCTION record_orphan() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM block_checksums WHERE storage_name = OLD.storage_name;
     IF TG_OP = 'DELETE' THEN
+        DELETE FROM blob_senders WHERE digest = OLD.digest;
         DELETE FROM package_lists WHERE digest = OLD.digest;
     END IF;
     INSERT INTO orphaned_blobs (storage_name, size_bytes) VALUES (OLD.storage_name, OLD.size_bytes);
