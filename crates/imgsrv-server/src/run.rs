@@ -116,9 +116,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         is_new: false,
     };
     // Before there is a bootstrap token: one that a server printed that does not start would be lost.
-    let (listener, address) = listen(&options.api.listen).await?;
+    let (listener, address) = listen(&options.api.listen, "--listen").await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address, "--metrics-listen; an empty value turns it off").await?),
         None => None,
     };
     match startup.begin().await {
@@ -295,10 +295,10 @@ fn survive_file_size_limit() -> Result<(), StartError> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop).map_err(StartError::Signals)
 }
 
-/// Listens on `address`; returns the one that it became as well.
-async fn listen(address: &ListenAddress) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Listens on `address`, which `option` sets; returns the one that it became as well.
+async fn listen(address: &ListenAddress, option: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
     let bound = listener::bind(address).await;
     let bound = bound.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
     let shown = || format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
-    bound.map_err(|source| StartError::Listen { address: shown(), source })
+    bound.map_err(|source| StartError::Listen { address: shown(), option, source })
 }
