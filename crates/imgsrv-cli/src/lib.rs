@@ -34,6 +34,7 @@ mod reference;
 mod report;
 mod retention;
 mod retire;
+mod shell;
 mod storage;
 mod systems;
 mod upload;
@@ -45,6 +46,7 @@ pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
 pub use legacy::parse;
 pub use options::Remote;
+pub use shell::{quoted, trust_authority};
 
 use clap::Subcommand;
 use failure::Failure;

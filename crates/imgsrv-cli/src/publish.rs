@@ -3,9 +3,9 @@
 use crate::{
     failure::Failure,
     file_spec::{AttachmentSpec, FileSpec},
-    incus_remote::quoted,
     options::{ServerOptions, Session},
     report::{Report, bytes, server_of},
+    shell::quoted,
     systems,
     upload::{TransferOptions, shown},
 };

@@ -1,7 +1,8 @@
 //! What a person who starts the server reads first: the bootstrap token, where the server listens, where its data are, and
 //! what to do next. Without a terminal the same is in the log; standard output then has the token alone.
 
-use crate::{config::ServeOptions, incus::quoted, system::write_file};
+use crate::{config::ServeOptions, system::write_file};
+use imgsrv_cli::quoted;
 use imgsrv_http::PublicUrl;
 use std::{
     io::{self, IsTerminal, Write},
