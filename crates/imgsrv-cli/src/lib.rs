@@ -7,6 +7,7 @@ mod aliases;
 mod auth;
 mod blocked;
 mod certificate;
+mod cleartext;
 mod credentials;
 mod diagnosis;
 mod doctor;
