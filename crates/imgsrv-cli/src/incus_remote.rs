@@ -6,13 +6,15 @@
 use crate::{
     auth::{principals, tokens},
     credentials::Credentials,
+    doctor::http,
     failure::{Failure, plain},
-    options::{CommonOptions, RetryLimit, Session, token_in},
-    report::date,
+    options::{CommonOptions, RetryLimit, ServerOptions, Session, token_in},
+    report::{Report, date},
+    shell::{install, quoted, trust_authority},
 };
 use clap::Args;
 use imgsrv_client::api::{CreateApiToken, Whoami};
-use imgsrv_domain::auth::Role;
+use imgsrv_domain::{auth::Role, digest::BlobClaim};
 use serde_json::json;
 use std::{
     fs,
@@ -90,8 +92,8 @@ pub(crate) async fn run(options: IncusRemoteOptions, common: &CommonOptions) -> 
         }
         (_, None) => {}
     }
-    let trust = common.server.ca_file().map(|authority| trust(authority, &options));
-    let command = format!("{}{}", trust.unwrap_or_default(), command(&url, file, &options));
+    let trust = trust(&common.server, &url, &options, &report).await?;
+    let command = format!("{trust}{}", command(&url, file, &options));
     let (id, expires_at) = created.map(|token| (token.id, token.expires_at)).unzip();
     report.result(
         &command,
@@ -124,11 +126,25 @@ fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::other(format!("cannot write {}: {}", path.display(), plain(&error)))
 }
 
-/// Makes the client trust the authority of the server.
-fn trust(authority: &Path, options: &IncusRemoteOptions) -> String {
-    let folder = if options.lxd { "lxc" } else { "incus" };
-    let authority = quoted(&authority.display().to_string());
-    format!("install -D -m 644 {authority} ~/.config/{folder}/servercerts/{}.crt && ", options.name)
+/// Makes the client trust the authority of the server, on any machine if the server hands out its own.
+async fn trust(
+    server: &ServerOptions,
+    url: &str,
+    options: &IncusRemoteOptions,
+    report: &Report,
+) -> Result<String, Failure> {
+    let Some(authority) = server.authority_of(url)? else { return Ok(String::new()) };
+    let (client, remote) = (if options.lxd { "lxc" } else { "incus" }, &options.name);
+    let response = http(Some(&authority))?.get(format!("{url}/ca.pem")).send().await;
+    if let Ok(response) = response.and_then(reqwest::Response::error_for_status)
+        && let Ok(pem) = response.bytes().await
+    {
+        return Ok(trust_authority(url, &BlobClaim::of(&pem).digest.hex(), client, remote));
+    }
+    let Some(file) = server.ca_file() else { return Ok(String::new()) };
+    let file = file.display().to_string();
+    report.step(&format!("The command reads {file}: copy that file to the machine with the client first."));
+    Ok(install(&quoted(&file), client, remote))
 }
 
 /// Adds the remote; the shell reads the token.
@@ -150,12 +166,6 @@ fn command(url: &str, file: Option<&Path>, options: &IncusRemoteOptions) -> Stri
 fn escaped(text: &str) -> String {
     let is_special = |character: char| "\"\\$`!".contains(character);
     text.chars().flat_map(|c| is_special(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
-/// The word, quoted for a shell if necessary.
-fn quoted(word: &str) -> String {
-    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -180,10 +190,6 @@ mod tests {
              simplestreams; unset token"
         );
         assert_eq!(escaped("https://a/$(reboot)`"), "https://a/\\$(reboot)\\`");
-        assert_eq!(
-            trust(Path::new("ca.pem"), &options(false)),
-            "install -D -m 644 ca.pem ~/.config/incus/servercerts/team.crt && "
-        );
     }
 
     #[test]

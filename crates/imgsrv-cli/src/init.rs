@@ -4,7 +4,7 @@ use crate::{
     auth::tokens,
     credentials::Credentials,
     failure::Failure,
-    login::{CleartextOptions, ask, describe},
+    login::{ask, describe},
     options::{CommonOptions, RetryLimit, token_in},
     report::{Report, date, indent},
 };
@@ -38,8 +38,6 @@ pub struct InitOptions {
     /// File with the bootstrap token [default: the variable `IMGSRV_BOOTSTRAP_TOKEN`, else standard input]
     #[arg(long, value_name = "FILE")]
     bootstrap_token_file: Option<PathBuf>,
-    #[command(flatten)]
-    cleartext: CleartextOptions,
 }
 
 pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<(), Failure> {
@@ -47,7 +45,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     // A damaged file is replaced.
     let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_or(&credentials, Some(DEFAULT_SERVER)).unwrap_or_default();
-    init.cleartext.check(&url)?;
+    options.server.cleartext.check(&url)?;
     let with = |token: SecretString| -> Result<Client, Failure> {
         Ok(options.server.builder(&report, &url, RetryLimit::Short)?.token(token).build()?)
     };

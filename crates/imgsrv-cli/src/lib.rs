@@ -7,6 +7,7 @@ mod aliases;
 mod auth;
 mod blocked;
 mod certificate;
+mod cleartext;
 mod credentials;
 mod diagnosis;
 mod doctor;
@@ -34,6 +35,7 @@ mod reference;
 mod report;
 mod retention;
 mod retire;
+mod shell;
 mod storage;
 mod systems;
 mod upload;
@@ -45,6 +47,7 @@ pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
 pub use legacy::parse;
 pub use options::Remote;
+pub use shell::{quoted, trust_authority};
 
 use clap::Subcommand;
 use failure::Failure;
@@ -156,7 +159,7 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Login(options) => login::login(&options, common).await,
         ClientCommand::Logout => login::logout(common),
         ClientCommand::Whoami => login::whoami(&short()?).await,
-        ClientCommand::Publish(options) => publish::publish(options, &long()?).await,
+        ClientCommand::Publish(options) => publish::publish(options, &common.server, &long()?).await,
         ClientCommand::Upload(options) => upload::upload(options, &long()?).await,
         ClientCommand::Download(options) => download::download(options, &short()?, &long()?).await,
         ClientCommand::Images(command) => images::run(command, &short()?).await,

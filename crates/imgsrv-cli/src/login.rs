@@ -11,18 +11,13 @@ use clap::Args;
 use imgsrv_client::api::{Permission, Whoami};
 use secrecy::SecretString;
 use serde_json::json;
-use std::{
-    io::{self, IsTerminal, Read},
-    net::IpAddr,
-};
+use std::io::{self, IsTerminal, Read};
 
 #[derive(Debug, Args)]
 pub struct LoginOptions {
     /// Use the token of the login at this URL: that of the same server, such as before it used HTTPS
     #[arg(long, value_name = "URL")]
     token_of: Option<String>,
-    #[command(flatten)]
-    pub(crate) cleartext: CleartextOptions,
 }
 
 impl LoginOptions {
@@ -47,34 +42,6 @@ impl LoginOptions {
     }
 }
 
-/// Consent to an unencrypted connection.
-#[derive(Debug, Args)]
-pub(crate) struct CleartextOptions {
-    /// Send the token to another host over unencrypted HTTP
-    #[arg(long)]
-    allow_cleartext: bool,
-}
-
-impl CleartextOptions {
-    /// Refuses to send a token over plain HTTP to another host, unless that is allowed.
-    pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
-        let Some(rest) = url.strip_prefix("http://") else { return Ok(()) };
-        let authority = rest.split('/').next().unwrap_or(rest);
-        let host = match authority.strip_prefix('[') {
-            Some(host) => host.split(']').next().unwrap_or(host),
-            None => authority.split(':').next().unwrap_or(authority),
-        };
-        let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if is_local || self.allow_cleartext {
-            return Ok(());
-        }
-        Err(Failure::usage(format!(
-            "{url} is unencrypted HTTP to another host: others on the network could read the token"
-        ))
-        .with_advice("Use https://, or add --allow-cleartext in a network that you trust."))
-    }
-}
-
 const REFUSED: &str =
     "The token is incomplete, expired or revoked. A manager creates a new one: imgsrv auth tokens create NAME";
 
@@ -84,7 +51,7 @@ pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Resu
     // A damaged file is replaced.
     let mut credentials = Credentials::load().unwrap_or_default();
     let url = options.server.url_with(&credentials)?;
-    login.cleartext.check(&url)?;
+    options.server.cleartext.check(&url)?;
     let token = login.token(&url, &credentials, options)?;
     let client = options.server.builder(&report, &url, RetryLimit::Short)?.token(token.clone()).build()?;
     let who = client.whoami().await.map_err(|error| {
@@ -185,20 +152,4 @@ fn permissions(who: &Whoami) -> String {
         shown + &only.unwrap_or_default()
     });
     shown.collect::<Vec<_>>().join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_sent_unencrypted_to_this_machine_only() {
-        let check = |url: &str, allow_cleartext| CleartextOptions { allow_cleartext }.check(url).is_ok();
-        for url in ["https://a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080/x"] {
-            assert!(check(url, false), "{url}");
-        }
-        for url in ["http://images", "http://10.0.0.1:8080", "http://127.0.0.1.example.org"] {
-            assert!(!check(url, false) && check(url, true), "{url}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The options of every command, and what they make: a client of the server that reports its retries.
 
 use crate::{
+    cleartext::CleartextOptions,
     credentials::Credentials,
     failure::Failure,
     report::{OutputOptions, Report},
@@ -42,6 +43,8 @@ pub(crate) struct ServerOptions {
     /// publish, upload and download]
     #[arg(long, env = "IMGSRV_RETRY_FOR", value_name = "DURATION", value_parser = retry_for)]
     retry_for: Option<RetryFor>,
+    #[command(flatten)]
+    pub(crate) cleartext: CleartextOptions,
     #[arg(long, env = GitHubActions::URL_VARIABLE, hide = true)]
     github_url: Option<String>,
     #[arg(long, env = GitHubActions::TOKEN_VARIABLE, hide = true, hide_env_values = true, value_parser = secret)]
@@ -242,17 +245,27 @@ impl ServerOptions {
                 return Err(Failure::usage("--oidc-github works only in a job of GitHub Actions")
                     .with_advice("Give the job `permissions: id-token: write`."));
             };
+            self.allow_token(url)?;
             let audience = given(Some(audience)).map_or(url, String::as_str);
             return Ok(builder.token_source(GitHubActions::new(github_url, github_token.clone(), audience)));
         }
         if let Some(token) = self.given_token()? {
+            self.allow_token(url)?;
             return Ok(builder.token(token));
         }
         if let Some(command) = given(self.token_command.as_ref()) {
+            self.allow_token(url)?;
             return Ok(builder.token_source(TokenCommand::new(command)));
         }
         let stored = Credentials::load()?.token(url);
         Ok(if let Some(token) = stored { builder.token(token) } else { builder })
+    }
+
+    /// Refuses to send a given token over plain HTTP to another host. A login at the server was consent already.
+    fn allow_token(&self, url: &str) -> Result<(), Failure> {
+        let checked = self.cleartext.check(url);
+        let is_logged_in = || Credentials::load().is_ok_and(|credentials| credentials.token(url).is_some());
+        if checked.is_err() && is_logged_in() { Ok(()) } else { checked }
     }
 
     /// Builds a client that reports its retries, and is anonymous so far.

@@ -3,8 +3,9 @@
 use crate::{
     failure::Failure,
     file_spec::{AttachmentSpec, FileSpec},
-    options::Session,
+    options::{ServerOptions, Session},
     report::{Report, bytes, server_of},
+    shell::quoted,
     systems,
     upload::{TransferOptions, shown},
 };
@@ -81,7 +82,8 @@ pub struct PublishOptions {
     transfer: TransferOptions,
 }
 
-pub(crate) async fn publish(options: PublishOptions, Session { report, client }: &Session) -> Result<(), Failure> {
+pub(crate) async fn publish(options: PublishOptions, server: &ServerOptions, session: &Session) -> Result<(), Failure> {
+    let Session { report, client } = session;
     let publication = publication(&options, report).await?;
     let (observer, sending_since) = (report.clone(), Mutex::new(None::<Instant>));
     let publishing = client.publish(publication).parallel(options.transfer.parallel.into());
@@ -117,7 +119,7 @@ pub(crate) async fn publish(options: PublishOptions, Session { report, client }:
             alias.alias, alias.version
         ));
     }
-    print(&options, &published, report, client).await
+    print(&options, &published, server, session).await
 }
 
 /// The usual media type of a disk that Incus boots as a virtual machine.
@@ -125,11 +127,12 @@ const DISK: &str = "application/x-qemu-disk";
 
 /// Prints what was published, and where it is.
 async fn print(
-    PublishOptions { image, version, alias, incus, .. }: &PublishOptions,
+    options: &PublishOptions,
     published: &Published,
-    report: &Report,
-    client: &Client,
+    server: &ServerOptions,
+    Session { report, client }: &Session,
 ) -> Result<(), Failure> {
+    let PublishOptions { image, version, alias, .. } = options;
     let is_published = published.version.state == "published";
     let mut text = match &published.job {
         _ if is_published && !published.repaired.is_empty() => {
@@ -152,7 +155,6 @@ async fn print(
     for name in &set {
         text += &format!("\n{image}:{name} points to {version}");
     }
-    let server = server_of(client);
     let files = if is_published { client.files(image, version).await?.files } else { Vec::new() };
     let urls: Vec<String> = files.iter().map(|file| client.file_url(image, version, &file.name).into()).collect();
     let result = json!({
@@ -167,18 +169,37 @@ async fn print(
         return Ok(());
     }
     let reference = set.first().map_or(version, |name| *name);
+    // If that is unknown, what works in both cases.
+    let is_public = client.image(image).await.is_ok_and(|image| image.visibility == "public");
     let mut hints = format!("\n  imgsrv download {image}:{reference}\n");
-    let is_for_people = |url: &&String| !url.ends_with(INCUS_METADATA);
-    hints.extend(urls.iter().filter(is_for_people).map(|url| format!("  curl -fLO {url}\n")));
-    if *incus {
-        let kind = if files.iter().any(|file| file.media_type == DISK) { " --vm" } else { "" };
-        hints += &if server.starts_with("https:") {
+    if is_public {
+        let is_for_people = |url: &&String| !url.ends_with(INCUS_METADATA);
+        let curl = curl(server, client)?;
+        hints.extend(urls.iter().filter(is_for_people).filter_map(|url| Some(format!("  {}{url}\n", curl.as_ref()?))));
+    } else {
+        hints += &format!("  imgsrv link {image}:{version}\n");
+    }
+    if options.incus {
+        hints += &if !server_of(client).starts_with("https:") {
+            "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.\n".to_owned()
+        } else if is_public {
+            let kind = if files.iter().any(|file| file.media_type == DISK) { " --vm" } else { "" };
             format!("  incus launch imgsrv:{image}/{reference}{kind}\n")
         } else {
-            "  Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.\n".to_owned()
+            "  imgsrv incus-remote\n".to_owned()
         };
     }
     report.hints(&hints)
+}
+
+/// The command to which the URL of a file is added; `None` if only the stored login has the authority, which curl needs in
+/// a file.
+fn curl(server: &ServerOptions, client: &Client) -> Result<Option<String>, Failure> {
+    if let Some(file) = server.ca_file() {
+        return Ok(Some(format!("curl -fLO --cacert {} ", quoted(&file.display().to_string()))));
+    }
+    let authority = server.authority_of(server_of(client))?;
+    Ok(authority.is_none().then(|| "curl -fLO ".to_owned()))
 }
 
 async fn publication(options: &PublishOptions, report: &Report) -> Result<Publication, Failure> {

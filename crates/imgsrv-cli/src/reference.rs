@@ -41,7 +41,9 @@ impl Reference {
         let Ok(Some(found)) = names(client, image).await else {
             let message = format!("{} has no image {image} with a published version", server_of(client));
             return Failure::from(error).with_message(message).with_advice(match images(client).await {
-                images if images.is_empty() => "No images are published there yet.".to_owned(),
+                images if images.is_empty() => {
+                    "No image there is visible to this login; private images need the role content-reader.".to_owned()
+                }
                 images => format!("It has {images}; imgsrv images list shows all."),
             });
         };

@@ -95,8 +95,8 @@ pub enum RetireCommand {
         /// Reason, which is public
         #[arg(long, value_name = "TEXT")]
         reason: String,
-        /// Time at which the hold ends by itself, such as 2027-06-30T00:00:00Z
-        #[arg(long, value_name = "TIME")]
+        /// Time at which the hold ends by itself, such as 2027-06-30T12:00:00Z, or a day such as 2027-06-30, at 00:00 UTC
+        #[arg(long, value_name = "TIME", value_parser = time)]
         until: Option<String>,
     },
     /// Release the hold of a version, which ends after a cooldown
@@ -167,6 +167,13 @@ fn alias_move(raw: &str) -> Result<(String, Option<String>), String> {
         }
         _ => Err("must be ALIAS=VERSION, such as latest=12.4.1, or ALIAS= to delete the alias".to_owned()),
     }
+}
+
+/// A time as the server expects it: of a day its start. The server refuses what is neither.
+#[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
+fn time(raw: &str) -> Result<String, String> {
+    let is_day = raw.len() == "2027-06-30".len() && raw.parse::<jiff::civil::Date>().is_ok();
+    Ok(if is_day { format!("{raw}T00:00:00Z") } else { raw.to_owned() })
 }
 
 impl Confirmation {
@@ -323,6 +330,14 @@ mod tests {
         assert_eq!(alias_move("old="), Ok(("old".to_owned(), None)));
         assert!(alias_move("latest").is_err());
         assert!(alias_move("=1").is_err());
+    }
+
+    #[test]
+    fn a_hold_ends_at_a_time_or_at_the_start_of_a_day() {
+        assert_eq!(time("2027-06-30").as_deref(), Ok("2027-06-30T00:00:00Z"));
+        for other in ["2027-06-30T12:00:00Z", "2027-02-31", "tomorrow"] {
+            assert_eq!(time(other).as_deref(), Ok(other));
+        }
     }
 
     #[test]

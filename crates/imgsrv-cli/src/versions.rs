@@ -111,13 +111,19 @@ fn describe(manifest: &Manifest) -> String {
         if let Some(virtual_size) = inspection.as_ref().and_then(|inspection| inspection.virtual_size_bytes) {
             text += &format!(", virtual size {}", size(virtual_size));
         }
-        text += &format!("\n  {digest}\n");
+        text += &format!("{}\n  {digest}\n", quarantine(entry.artifact.quarantined));
         for attachment in &entry.attachments {
             let (bytes, digest) = (size(attachment.blob_size_bytes), &attachment.blob_digest);
-            text += &format!("  attachment {}, {bytes}\n    {digest}\n", attachment.name);
+            let quarantine = quarantine(attachment.quarantined);
+            text += &format!("  attachment {}, {bytes}{quarantine}\n    {digest}\n", attachment.name);
         }
     }
     text + &describe_warnings(warnings)
+}
+
+/// What follows the size of a file whose stored content is damaged.
+const fn quarantine(is_quarantined: bool) -> &'static str {
+    if is_quarantined { ", quarantined: not served" } else { "" }
 }
 
 pub(crate) fn describe_warnings(warnings: &[Warning]) -> String {

@@ -67,6 +67,14 @@ pub enum Error {
     /// The publication is invalid in itself.
     #[error("{0}")]
     InvalidPublication(String),
+    /// The publication is to be private, and the image that exists is not.
+    #[error("image {image} exists and is {visibility}, so the version would not be private")]
+    ImageNotPrivate {
+        /// The image.
+        image: String,
+        /// Its visibility.
+        visibility: String,
+    },
     /// A publish job ended without publishing.
     #[error("the publish job {} {}{}", .0.id, .0.state, .0.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     NotPublished(Box<PublishJob>),

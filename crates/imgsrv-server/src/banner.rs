@@ -1,7 +1,8 @@
 //! What a person who starts the server reads first: the bootstrap token, where the server listens, where its data are, and
 //! what to do next. Without a terminal the same is in the log; standard output then has the token alone.
 
-use crate::{config::ServeOptions, incus::quoted, system::write_file};
+use crate::{config::ServeOptions, system::write_file};
+use imgsrv_cli::quoted;
 use imgsrv_http::PublicUrl;
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,6 +23,17 @@ pub(crate) fn deliver_token(token: &str, file: Option<&Path>) -> io::Result<()> 
     Ok(())
 }
 
+/// Whether somebody can log in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Users {
+    /// This start printed the bootstrap token, which creates the first one.
+    Expected,
+    /// There is none, and an earlier start printed the token.
+    Missing,
+    /// There are some.
+    Exist,
+}
+
 /// Says where the server listens, where its data are, and what to do next. Clients need the certificate of its own
 /// `authority`, if it has one.
 pub(crate) fn started(
@@ -29,7 +41,7 @@ pub(crate) fn started(
     address: SocketAddr,
     is_tls: bool,
     authority: Option<&Path>,
-    is_new: bool,
+    users: Users,
 ) {
     if !io::stdout().is_terminal() {
         return;
@@ -42,10 +54,13 @@ pub(crate) fn started(
     let data = absolute(&options.storage.data_dir);
     let catalog =
         if options.storage.postgres().is_some() { "PostgreSQL".to_owned() } else { data.display().to_string() };
-    let next = if is_new {
-        format!("In another terminal, run: imgsrv init {server}")
-    } else {
-        format!("To publish, log in: imgsrv login {server}\nThe API is described at {url}/docs")
+    let next = match users {
+        Users::Expected => format!("In another terminal, run: imgsrv init {server}"),
+        Users::Missing => format!(
+            "No user exists yet. In another terminal, run: imgsrv init {server}\n\
+             If the bootstrap token is lost, run: imgsrv admin bootstrap"
+        ),
+        Users::Exist => format!("To publish, log in: imgsrv login {server}\nThe API is described at {url}/docs"),
     };
     let blobs = options.storage.blob_store();
     // Without a reader there is nobody to tell.

@@ -27,8 +27,8 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Traces(#[from] TracesError),
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: String, source: io::Error },
+    #[error("cannot listen on {address} ({option}): {source}")]
+    Listen { address: String, option: &'static str, source: io::Error },
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("cannot get random bytes from the operating system: {0}")]

@@ -146,14 +146,17 @@ fn as_json(report: &FsckReport) -> serde_json::Value {
     let faults =
         report.faults.iter().map(|(digest, fault)| json!({"digest": digest.to_string(), "fault": name(*fault)}));
     let unknown = report.unknown.iter().map(|(name, size)| json!({"name": format!("cas/{name}"), "size_bytes": size}));
-    json!({
+    let mut json = json!({
         "clean": report.is_clean(),
         "blobs": {"count": report.blobs, "bytes": report.blob_bytes, "hashed": report.hashed},
         "stored_bytes": report.stored_bytes,
         "faults": faults.collect::<Vec<_>>(),
         "unknown": unknown.collect::<Vec<_>>(), "unknown_bytes": report.unknown_bytes(), "deleted": report.deleted,
-        "not_deleted": report.not_deleted,
         "unknown_sessions": report.unknown_sessions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "counters": report.counters,
-    })
+    });
+    if let Some(why) = &report.not_deleted {
+        json["not_deleted"] = why.as_str().into();
+    }
+    json
 }

@@ -1,6 +1,7 @@
 //! The command that adds this server to Incus, on this machine or another.
 
 use crate::{config::ServeOptions, options::node_name};
+use imgsrv_cli::{quoted, trust_authority};
 use imgsrv_domain::digest::BlobClaim;
 use imgsrv_http::PublicUrl;
 use std::io::{self, Write};
@@ -32,24 +33,10 @@ fn url(options: &ServeOptions, port: u16) -> String {
     format!("https://{host}:{port}")
 }
 
-/// The authority is fetched over plain HTTP on the TLS port, since it is not trusted yet; the checksum protects it.
+/// Trusts the authority, and adds the remote.
 fn command(url: &str, sha256: &str) -> String {
-    let host = url.trim_start_matches("https://");
-    let (host, path) = host.find('/').map_or((host, ""), |at| host.split_at(at));
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let port = if has_port { "" } else { ":443" };
-    let (authority, url) = (quoted(&format!("http://{host}{port}{path}/ca.pem")), quoted(url));
-    format!(
-        "curl -sSfo imgsrv.crt {authority} && echo '{sha256}  imgsrv.crt' | sha256sum -c && \
-         install -D -m 644 imgsrv.crt ~/.config/incus/servercerts/imgsrv.crt && \
-         incus remote add imgsrv {url} --protocol simplestreams"
-    )
-}
-
-/// The word, quoted for a shell if necessary.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    let trust = trust_authority(url, sha256, "incus", "imgsrv");
+    format!("{trust}incus remote add imgsrv {} --protocol simplestreams", quoted(url))
 }
 
 #[cfg(test)]

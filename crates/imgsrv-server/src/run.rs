@@ -1,7 +1,7 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
-    banner::{self, deliver_token},
+    banner::{self, Users, deliver_token},
     config::{FormatCheckOption, ServeOptions, StorageOptions},
     degraded::Monitor,
     error::StartError,
@@ -116,9 +116,9 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
         is_new: false,
     };
     // Before there is a bootstrap token: one that a server printed that does not start would be lost.
-    let (listener, address) = listen(&options.api.listen).await?;
+    let (listener, address) = listen(&options.api.listen, "--listen").await?;
     let metrics_listener = match &options.metrics.metrics_listen.0 {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address, "--metrics-listen; an empty value turns it off").await?),
         None => None,
     };
     match startup.begin().await {
@@ -132,7 +132,14 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     );
     let authority_file = self_signed.as_ref().map(SelfSigned::authority);
     warn_of_scarce_space(&services, options.limits.min_free_bytes).await;
-    banner::started(&options, address, tls.is_some(), authority_file.as_deref(), startup.is_new);
+    let users = if startup.is_new {
+        Users::Expected
+    } else if services.bootstrap().has_users().await.unwrap_or(true) {
+        Users::Exist
+    } else {
+        Users::Missing
+    };
+    banner::started(&options, address, tls.is_some(), authority_file.as_deref(), users);
     let authority = self_signed.as_ref().map(SelfSigned::authority_pem).transpose()?;
     if let Some(pem) = &authority {
         incus::print_command(pem, &options, address.port());
@@ -295,10 +302,10 @@ fn survive_file_size_limit() -> Result<(), StartError> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop).map_err(StartError::Signals)
 }
 
-/// Listens on `address`; returns the one that it became as well.
-async fn listen(address: &ListenAddress) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Listens on `address`, which `option` sets; returns the one that it became as well.
+async fn listen(address: &ListenAddress, option: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
     let bound = listener::bind(address).await;
     let bound = bound.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
     let shown = || format!("{}:{}", address.host.as_deref().unwrap_or_default(), address.port);
-    bound.map_err(|source| StartError::Listen { address: shown(), source })
+    bound.map_err(|source| StartError::Listen { address: shown(), option, source })
 }

@@ -14,6 +14,7 @@ use imgsrv_domain::{
     audit::{Actor, AuditAction, Event},
     auth::{Attributes, Principal, PrincipalKind, Role},
     ids::PrincipalId,
+    page::PageRequest,
     ports::{Catalog, CatalogError, CatalogTx, Ids},
 };
 use std::{sync::Arc, time::Duration};
@@ -41,6 +42,12 @@ impl Bootstrap {
     /// Whether no principal can manage authentication.
     pub async fn is_needed(&self) -> Result<bool> {
         Ok(!self.catalog.begin().await?.has_live_auth_manager().await?)
+    }
+
+    /// Whether a principal exists besides the one of bootstrap tokens.
+    pub async fn has_users(&self) -> Result<bool> {
+        let principals = self.catalog.list_principals(&PageRequest::FIRST).await?;
+        Ok(principals.items.iter().any(|principal| principal.id != PRINCIPAL))
     }
 
     /// Issues a token if no principal can manage authentication: no active principal with the role has a live token.

@@ -25,7 +25,8 @@ pub(super) struct Site<'c> {
     http: reqwest::Client,
 }
 
-fn http(authority: Option<&str>) -> Result<reqwest::Client, Failure> {
+/// An anonymous client that trusts this authority as well, and follows no redirects.
+pub(crate) fn http(authority: Option<&str>) -> Result<reqwest::Client, Failure> {
     let failed = |error: reqwest::Error| Failure::other(format!("cannot set up HTTP: {error}"));
     let mut builder = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(LIMIT);
     if let Some(pem) = authority {

@@ -12,6 +12,7 @@ use crate::{
 };
 use clap::Args;
 use http::Site;
+pub(crate) use http::http;
 use imgsrv_client::Client;
 
 #[derive(Debug, Args)]

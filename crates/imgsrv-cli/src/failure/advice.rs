@@ -54,6 +54,12 @@ pub(super) fn advice(error: &Error) -> Option<String> {
         error if error.code() == Some(ProblemCode::NotFound) => {
             return error.problem().and_then(|problem| missing::advice(&problem.detail));
         }
+        Error::ImageNotPrivate { image, .. } => {
+            return Some(format!("imgsrv images set {image} --private makes it private."));
+        }
+        error if error.code() == Some(ProblemCode::ImageInUse) => {
+            return error.problem().map(|problem| of_image(&problem.detail));
+        }
         error if error.code() == Some(ProblemCode::AliasesInUse) => return error.problem().map(of_aliases),
         error => return of_problem(error.code()?).map(str::to_owned),
     };
@@ -83,6 +89,15 @@ fn of_aliases(problem: &Problem) -> String {
     let each = |to: &str| aliases.iter().map(|alias| format!("--alias {alias}={to}")).collect::<Vec<_>>().join(" ");
     let them = if aliases.len() == 1 { "it" } else { "them" };
     format!("Add {} to move {them}, or {} to delete {them}.", each("VERSION"), each(""))
+}
+
+/// What an image has that a refusal names.
+fn of_image(detail: &str) -> String {
+    let image = detail.strip_prefix("image ").and_then(|rest| rest.split_whitespace().next()).unwrap_or("IMAGE");
+    format!(
+        "imgsrv versions list {image} --all shows its versions. Only drafts can be deleted; a version that was published \
+         stays on record, also when it is removed."
+    )
 }
 
 fn of_problem(code: ProblemCode) -> Option<&'static str> {
@@ -122,10 +137,6 @@ fn of_problem(code: ProblemCode) -> Option<&'static str> {
         }
         ProblemCode::VersionNotPublished => "Publish the version first.",
         ProblemCode::JobState => "imgsrv jobs show shows the state of the job.",
-        ProblemCode::ImageInUse => {
-            "imgsrv versions list --all shows its versions. Only drafts can be deleted; a version that was published stays \
-             on record, also when it is removed."
-        }
         _ => return None,
     })
 }

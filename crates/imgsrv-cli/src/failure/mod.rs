@@ -209,6 +209,7 @@ fn kind(error: &Error) -> Kind {
         | Error::UploadFailed(_)
         | Error::NotPublished(_)
         | Error::Conflict(_)
+        | Error::ImageNotPrivate { .. }
         | Error::FileChanged(_)
         | Error::DigestMismatch { .. } => Kind::Refused,
         error => match error.status() {

@@ -78,10 +78,7 @@ impl Publish {
         if exists && (*private || display_name.is_some() || description.is_some()) {
             let existing = self.client.image(image).await?;
             if *private && existing.visibility != "private" {
-                return Err(Error::InvalidPublication(format!(
-                    "image {image} exists and is {}, so the version would not be private",
-                    existing.visibility
-                )));
+                return Err(Error::ImageNotPrivate { image: image.clone(), visibility: existing.visibility });
             }
             let changed = |new: &Option<String>, old: Option<String>| new.clone().map(Some).filter(|new| *new != old);
             let change = UpdateImage {
