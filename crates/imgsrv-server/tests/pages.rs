@@ -150,7 +150,7 @@ fn every_command_on_images_of_repositories_runs() {
 #[test]
 fn every_command_on_sharing_with_a_team_runs() {
     let page = include_str!("../../../docs/src/how-to/share-with-a-team.md");
-    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 20, &[]);
+    let shown = run(page, "IMGSRV_BOOTSTRAP_TOKEN", 18, &[]);
     for line in ["may: content.read on team-a-*", "200\n404\n404", "the bytes match", "team a sees it no more"] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
@@ -158,7 +158,7 @@ fn every_command_on_sharing_with_a_team_runs() {
 
 #[test]
 fn every_command_on_read_only_hosts_runs() {
-    let shown = run(include_str!("../../../docs/src/how-to/read-only-host.md"), "IMGSRV_BOOTSTRAP_TOKEN", 13, &[]);
+    let shown = run(include_str!("../../../docs/src/how-to/read-only-host.md"), "IMGSRV_BOOTSTRAP_TOKEN", 12, &[]);
     for line in ["may: content.read on debian-13", "the bytes match", "refused", "host-7 is out"] {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
