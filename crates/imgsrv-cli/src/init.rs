@@ -63,7 +63,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
                  To log in as another user, run imgsrv logout first.",
                 indent(&describe(&who))
             );
-            report.result(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
+            report.prose(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
             let next = Next { publish: may(&who, PUBLISH), manage: may(&who, MANAGE) };
             return report.hints(&next.steps(&url, options.server.ca_file(), credentials.authority(&url).is_some()));
         }
@@ -97,7 +97,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
         "server": url, "created": created, "principal": principal, "token_expires_at": issued.expires_at,
         "stored_in": path.display().to_string(),
     });
-    report.result(&text, &result)?;
+    report.prose(&text, &result)?;
     let next = Next { publish: true, manage: !init.publisher_only };
     report.hints(&next.steps(&url, options.server.ca_file(), false))
 }

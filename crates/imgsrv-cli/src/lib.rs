@@ -47,6 +47,7 @@ pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
 pub use legacy::parse;
 pub use options::Remote;
+pub use report::for_stdout;
 pub use shell::{quoted, trust_authority};
 
 use clap::Subcommand;

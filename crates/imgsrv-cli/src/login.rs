@@ -62,7 +62,7 @@ pub(crate) async fn login(login: &LoginOptions, options: &CommonOptions) -> Resu
     credentials.log_in(&url, &token, options.server.given_authority()?);
     let path = credentials.save()?;
     let text = format!("Logged in to {url}.\n{}\nThe login is stored in {}.", describe(&who), path.display());
-    report.result(&text, &json!({"server": url, "whoami": who, "stored_in": path.display().to_string()}))
+    report.prose(&text, &json!({"server": url, "whoami": who, "stored_in": path.display().to_string()}))
 }
 
 /// Reads a token from standard input, without echo if it is a terminal.
@@ -101,12 +101,12 @@ pub(crate) fn logout(options: &CommonOptions) -> Result<(), Failure> {
     if let Some(variable) = options.server.credential() {
         text += &format!("\n{variable} is still set, and commands use it.");
     }
-    report.result(&text, &json!({"server": url, "was_logged_in": existed}))
+    report.prose(&text, &json!({"server": url, "was_logged_in": existed}))
 }
 
 pub(crate) async fn whoami(Session { report, client }: &Session) -> Result<(), Failure> {
     let who = client.whoami().await?;
-    report.result(&format!("{}\nserver: {}", describe(&who), client.url()), &who)
+    report.prose(&format!("{}\nserver: {}", describe(&who), client.url()), &who)
 }
 
 /// A principal, what it may do, and its credential.

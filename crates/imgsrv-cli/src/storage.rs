@@ -31,7 +31,7 @@ pub(crate) async fn run(command: StorageCommand, Session { report, client }: &Se
     match command {
         StorageCommand::Show => {
             let status = client.storage_status().await?;
-            report.result(&describe(&status), &status)
+            report.prose(&describe(&status), &status)
         }
         StorageCommand::Quarantined => {
             let blobs: Vec<_> = client.quarantined_blobs().try_collect().await?;

@@ -14,6 +14,7 @@ use crate::{
     system::UuidIds,
 };
 use imgsrv_app::{Manager, Principals, UseCaseError, release_hold, rotate_link_key};
+use imgsrv_cli::for_stdout;
 use imgsrv_domain::{
     access::ImageScope,
     auth::{ApiToken, Principal, Role, TokenKey},
@@ -103,6 +104,8 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
     }
     if options.json {
         text = format!("{}\n", json!({"principals": shown}));
+    } else {
+        text = for_stdout(&text);
     }
     print(&text)?;
     catalog.close().await;

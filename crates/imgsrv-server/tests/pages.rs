@@ -193,6 +193,7 @@ fn every_command_of_the_operators_handbook_runs() {
                 "revoked token",
                 "imgsrv bootstrap token",
                 "deactivated leaky",
+                "deleted and blocked sha256:",
                 "exit code 5",
                 "bytes free",
                 "agrees with that of this machine",
@@ -251,7 +252,8 @@ fn every_command_on_private_incus_remotes_runs() {
     for line in [
         "written to host-7.token",
         "$(cat host-7.token)",
-        "team-base/latest",
+        "| team-base (",
+        "team.crt: OK",
         "VIRTUAL-MACHINE",
         "team-base-1.0-amd64.qcow2",
         "is valid until",

@@ -9,6 +9,7 @@ pub(crate) use progress::clear_bars;
 pub(crate) use table::Column;
 pub(crate) use text::{bytes, date, indent, server_of, size, state_in_words};
 pub(crate) use wrap::for_stderr;
+pub use wrap::for_stdout;
 
 use crate::failure::{Failure, with_causes};
 use clap::Args;
@@ -68,6 +69,11 @@ impl Report {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(|error| Failure::other(format!("cannot write to standard output: {error}"))),
         }
+    }
+
+    /// Prints a result like [`Report::result`], with long lines of the text broken between words on a terminal.
+    pub(crate) fn prose(&self, text: &str, json: &impl Serialize) -> Result<(), Failure> {
+        self.result(&wrap::for_stdout(text), json)
     }
 
     /// Prints a list: as a table for people, as an object with an array under `key` for machines.

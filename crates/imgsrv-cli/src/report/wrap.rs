@@ -17,6 +17,25 @@ pub(crate) fn for_stderr(text: &str) -> String {
     width(&io::stderr()).map_or_else(|| text.to_owned(), |columns| wrapped(text, columns))
 }
 
+/// The text as a person sees it on standard output: lines are broken between words if that is a terminal, else the text is
+/// unchanged.
+pub fn for_stdout(text: &str) -> String {
+    width(&io::stdout()).map_or_else(|| text.to_owned(), |columns| hanging(text, columns))
+}
+
+/// Breaks lines that are longer than `columns` at spaces. Further lines are indented: to the text after a label that is
+/// followed by several spaces, or else by two spaces more than the first.
+fn hanging(text: &str, columns: usize) -> String {
+    let lines = text.split('\n').map(|line| {
+        let words = line.trim_start();
+        let label = words.split_once("  ").map(|(_, rest)| words.len() - rest.trim_start().len());
+        let label = label.filter(|label| *label < columns / 2).unwrap_or(2);
+        let indent = " ".repeat(line.len() - words.len() + label);
+        textwrap::fill(line, whole_words(columns).subsequent_indent(&indent))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Breaks lines that are longer than `columns` at spaces. A word stays whole, however long it is, so that URLs, paths and
 /// digests can be copied; so do lines that begin with an option.
 fn wrapped(text: &str, columns: usize) -> String {
@@ -58,6 +77,14 @@ mod tests {
             wrapped,
             "imgsrv: the certificate of\n        https://images is not\n        valid\n  Ask the operator to renew\n  it, please."
         );
+    }
+
+    #[test]
+    fn further_lines_of_a_result_are_indented() {
+        let whoami = "roles: auth-manager, operator\n  in more detail than fits";
+        assert_eq!(hanging(whoami, 20), "roles: auth-manager,\n  operator\n  in more detail\n    than fits");
+        let storage = "gc       last run of this node: none";
+        assert_eq!(hanging(storage, 24), "gc       last run of\n         this node: none");
     }
 
     #[test]
