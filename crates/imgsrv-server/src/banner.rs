@@ -56,10 +56,16 @@ pub(crate) fn started(
         if options.storage.postgres().is_some() { "PostgreSQL".to_owned() } else { data.display().to_string() };
     let next = match users {
         Users::Expected => format!("In another terminal, run: imgsrv init {server}"),
-        Users::Missing => format!(
-            "No user exists yet. In another terminal, run: imgsrv init {server}\n\
-             If the bootstrap token is lost, run: imgsrv admin bootstrap"
-        ),
+        Users::Missing => {
+            let catalog = match options.storage.postgres() {
+                Some(_) => String::new(),
+                None => format!(" --data-dir {}", quoted(&data.display().to_string())),
+            };
+            format!(
+                "No user exists yet. In another terminal, run: imgsrv init {server}\n\
+                 If the bootstrap token is lost, run: imgsrv admin bootstrap{catalog}"
+            )
+        }
         Users::Exist => format!("To publish, log in: imgsrv login {server}\nThe API is described at {url}/docs"),
     };
     let blobs = options.storage.blob_store();

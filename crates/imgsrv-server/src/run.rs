@@ -1,7 +1,7 @@
 //! Starting the server in order, running it, and stopping it without losing anything.
 
 use crate::{
-    banner::{self, Users, deliver_token},
+    banner::{self, deliver_token},
     config::{FormatCheckOption, ServeOptions, StorageOptions},
     degraded::Monitor,
     error::StartError,
@@ -132,14 +132,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), StartError> {
     );
     let authority_file = self_signed.as_ref().map(SelfSigned::authority);
     warn_of_scarce_space(&services, options.limits.min_free_bytes).await;
-    let users = if startup.is_new {
-        Users::Expected
-    } else if services.bootstrap().has_users().await.unwrap_or(true) {
-        Users::Exist
-    } else {
-        Users::Missing
-    };
-    banner::started(&options, address, tls.is_some(), authority_file.as_deref(), users);
+    banner::started(&options, address, tls.is_some(), authority_file.as_deref(), startup.users().await);
     let authority = self_signed.as_ref().map(SelfSigned::authority_pem).transpose()?;
     if let Some(pem) = &authority {
         incus::print_command(pem, &options, address.port());

@@ -1,7 +1,7 @@
 //! What a start writes, and the workers that it starts: at once, or when a full or read-only disk permits it.
 
 use crate::{
-    banner::deliver_token,
+    banner::{Users, deliver_token},
     config::ServeOptions,
     error::StartError,
     metrics::ProcessMetrics,
@@ -97,6 +97,17 @@ impl Startup {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner).complete()?;
         self.stage = Stage::Finished;
         Ok(())
+    }
+
+    /// Whether somebody can log in; if that cannot be read, as if somebody could.
+    pub(crate) async fn users(&self) -> Users {
+        if self.is_new {
+            return Users::Expected;
+        }
+        match self.services.bootstrap().has_users().await {
+            Ok(false) => Users::Missing,
+            _ => Users::Exist,
+        }
     }
 
     /// Returns whether a token was needed.
