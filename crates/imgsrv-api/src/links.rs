@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct CreateLink {
     /// How long the link is valid, such as `12h` or `7d`, which is the maximum.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|([1-9]|[1-9][0-9]|1[0-5][0-9]|16[0-8])h|[1-7]d|1w)$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|([1-9]|[1-9][0-9]|1[0-5][0-9]|16[0-8])h|[1-7]d|1w)$")
+    )]
     pub ttl: String,
     /// Attachment of the artifact that the link is for. Default: the artifact itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
