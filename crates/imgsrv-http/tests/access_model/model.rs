@@ -221,7 +221,7 @@ impl Model {
                     return 403;
                 }
                 if !self.may(&caller, action, image) {
-                    return if self.published.contains(&image) { 403 } else { 404 };
+                    return if exists && self.may_read(&caller, image) { 403 } else { 404 };
                 }
                 match what {
                     _ if !exists => 404,
