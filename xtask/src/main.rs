@@ -46,7 +46,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measure uploads and downloads beside openssl, a plain write and nginx
+    /// Measure the release build beside peers: nginx, docker-registry, curl and openssl
     Bench(bench::Options),
     /// Fill an empty catalog with many published versions, to see how costs grow; needs sqlite3 or psql
     Fill(fill::Options),

@@ -1,8 +1,12 @@
 //! Access: roles and their actions, on which images a role counts, and the one function that decides what a caller may do.
 
+mod claimed;
+mod permitted;
 mod visibility;
 
 pub use crate::claims::InvalidImageScope;
+pub use claimed::Claimed;
+pub use permitted::Permitted;
 pub use visibility::{Reach, View, Visibility};
 
 use crate::{
@@ -13,12 +17,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-
-mod claimed;
-mod permitted;
-
-pub use claimed::Claimed;
-pub use permitted::Permitted;
 
 string_enum! {
     /// A named set of actions that a principal may be granted.

@@ -2,14 +2,11 @@
 
 use crate::{
     auth::Role,
+    claims::{ClaimName, ClaimValues, RuleImages},
     names::RuleId,
-    text::{ShortText, check_exact, checked_texts},
+    text::{InvalidExactText, ShortText, check_exact, checked_texts},
     time::Timestamp,
     transition::Revision,
-};
-pub use crate::{
-    claims::{Binding, ClaimName, ClaimValues, ImageTemplate, RuleImages},
-    text::InvalidExactText,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -132,6 +132,11 @@ async fn the_challenge_is_the_same_for_what_is_absent_and_sent_for_files_alone()
         let challenges: Vec<_> = wrong.headers.get_all("www-authenticate").iter().collect();
         assert_eq!(challenges, ["Bearer error=\"invalid_token\"", "Basic realm=\"imgsrv\""]);
     }
+    // Nobody is asked to send a password where others can read it.
+    for path in &absent {
+        let plain = ask(&server, Way::Plaintext("192.0.2.7", ""), "GET", path, None).await;
+        assert_eq!((plain.status, plain.header("www-authenticate")), (StatusCode::NOT_FOUND, ""), "{path}");
+    }
     let file = "/images/debian/1/debian-1-x86_64.qcow2";
     assert_eq!(ask(&server, Way::Tls, "GET", file, None).await.status, StatusCode::OK);
     for path in ["/v1/images/secret", "/v1/images/secret/versions", "/nothing", "/v1/images/debian/aliases/absent"] {

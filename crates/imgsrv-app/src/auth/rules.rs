@@ -10,9 +10,10 @@ use crate::{
 use imgsrv_domain::{
     audit::{AuditAction, Event},
     auth::{Principal, Role},
+    claims::{ClaimName, ImageTemplate},
     ids::PrincipalId,
     names::RuleId,
-    oidc::{ClaimName, ImageTemplate, ProvisioningRule, RuleTerms},
+    oidc::{ProvisioningRule, RuleTerms},
     page::{Page, PageRequest},
     ports::CatalogTx,
     transition::Revision,

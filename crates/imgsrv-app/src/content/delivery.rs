@@ -154,7 +154,7 @@ impl Delivery {
     pub async fn blob(&self, caller: &Caller, digest: &Digest) -> Result<Download> {
         let catalog = &self.0.context.catalog;
         let Some((blob, public)) = self.readable(caller, digest).await? else {
-            let (reach, sender) = (caller.reach(), caller.principal());
+            let (reach, sender) = (caller.reach(), caller.sender());
             if catalog.is_quarantined(digest, &reach, sender).await? {
                 return Err(UseCaseError::Quarantined(*digest));
             }
@@ -316,10 +316,10 @@ impl Delivery {
         Ok(Download { blob, media_type, file_name, modified_at, public, lifecycle, fetched, audited })
     }
 
-    /// Opens `range` of the bytes, which counts as a fetch; that is noted in memory, and stored later. A blob whose bytes are missing or wrong is quarantined, so that it is not served again; if
-    /// it has been replaced since the download was found, the replacement is opened. A range of up to 1 MiB is verified
-    /// before it is returned; the stream of a larger one fails before the first wrong byte. If it has been collected or purged
-    /// since the download was found, it does not exist.
+    /// Opens `range` of the bytes, which counts as a fetch; that is noted in memory, and stored later. A blob whose bytes are
+    /// missing or wrong is quarantined, so that it is not served again; if it has been replaced since the download was found,
+    /// the replacement is opened. A range of up to 1 MiB is verified before it is returned; the stream of a larger one fails
+    /// before the first wrong byte. If it has been collected or purged since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
         let opened = match open_blob(&self.0.context, &download.blob, range.clone()).await {

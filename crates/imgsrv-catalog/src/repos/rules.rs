@@ -4,9 +4,10 @@ use crate::core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Value, limi
 use async_trait::async_trait;
 use imgsrv_domain::{
     auth::Role,
+    claims::RuleImages,
     ids::PrincipalId,
     names::RuleId,
-    oidc::{IssuerUrl, ProvisioningRule, RuleImages, RuleTerms},
+    oidc::{IssuerUrl, ProvisioningRule, RuleTerms},
     ports::{CatalogError, RuleRepo},
     time::Timestamp,
 };

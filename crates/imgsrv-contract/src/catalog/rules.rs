@@ -8,9 +8,10 @@ use crate::uuid;
 use imgsrv_domain::{
     access::Grants,
     auth::{Principal, Role},
+    claims::RuleImages,
     ids::PrincipalId,
     names::RuleId,
-    oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleImages, RuleTerms},
+    oidc::{ForwardedClaims, OidcIdentity, ProvisioningRule, RuleTerms},
     page::PageRequest,
     ports::{Catalog, Conflict, Grant},
     time::Timestamp,

@@ -15,8 +15,9 @@ use imgsrv_api as api;
 use imgsrv_app::{Manager, Rules};
 use imgsrv_domain::{
     auth::Role,
+    claims::{ImageTemplate, RuleImages},
     names::RuleId,
-    oidc::{ForwardedClaims, ImageTemplate, ProvisioningRule, RuleImages, RuleTerms},
+    oidc::{ForwardedClaims, ProvisioningRule, RuleTerms},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -77,6 +77,23 @@ async fn unreadable_bytes_are_received_and_published_as_if_nobody_had_them() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_limited_to_images_reads_no_other_bytes_that_its_principal_sent() {
+    for server in [TestServer::start().await, TestServer::start_on_postgres().await] {
+        let alpha = Team::with(&server, "content-admin", "alpha-*").await;
+        alpha.image(&server, "alpha-vm", "private", SECRET).await;
+        alpha.upload(&server, ABSENT).await;
+        let body = json!({"name": "limited", "expires_at": "2099-01-01T00:00:00Z", "images": ["alpha-other"]});
+        let issued = server.manage("POST", &format!("{}/api-tokens", alpha.principal), Some(body)).await.json();
+        let limited = issued["plaintext"].as_str().expect("a token").to_owned();
+        for bytes in [SECRET, ABSENT] {
+            let url = format!("/v1/blobs/{}", digest(bytes));
+            assert_eq!(alpha.get(&server, &url).await.status, StatusCode::OK);
+            assert_eq!(server.call(Some(&limited), "GET", &url, None).await.status, StatusCode::NOT_FOUND);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_date_of_bytes_does_not_tell_that_others_had_them_before() {
     let server = TestServer::start().await;
     let alpha = Team::with(&server, "content-admin", "alpha-*").await;
