@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use clap::Args;
+use reqwest::Url;
 use std::net::IpAddr;
 
 /// Consent to an unencrypted connection.
@@ -15,15 +16,9 @@ pub(crate) struct CleartextOptions {
 impl CleartextOptions {
     /// Refuses to send a token over plain HTTP to another host, unless that is allowed.
     pub(crate) fn check(&self, url: &str) -> Result<(), Failure> {
-        let Some((scheme, rest)) = url.split_once("://") else { return Ok(()) };
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Ok(());
-        }
-        let authority = rest.split('/').next().unwrap_or(rest);
-        let host = match authority.strip_prefix('[') {
-            Some(host) => host.split(']').next().unwrap_or(host),
-            None => authority.split(':').next().unwrap_or(authority),
-        };
+        // What is no URL is refused where the client is built.
+        let Some(parsed) = Url::parse(url).ok().filter(|parsed| parsed.scheme() == "http") else { return Ok(()) };
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if is_local || self.allow_cleartext {
             return Ok(());
@@ -45,7 +40,13 @@ mod tests {
         for url in ["https://a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080/x"] {
             assert!(check(url, false), "{url}");
         }
-        for url in ["http://images", "HTTP://images", "http://10.0.0.1:8080", "http://127.0.0.1.example.org"] {
+        for url in [
+            "http://images",
+            "HTTP://images",
+            "http://10.0.0.1:8080",
+            "http://127.0.0.1.example.org",
+            "http://127.0.0.1:8080@images",
+        ] {
             assert!(!check(url, false) && check(url, true), "{url}");
         }
     }
