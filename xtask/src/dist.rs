@@ -60,6 +60,7 @@ pub(crate) fn build(options: Options) -> Result<()> {
     for toolchain in &toolchains {
         let binary = if toolchain.target == host { native.clone() } else { toolchain.build()? };
         let staged = package::stage(&toolchain.target, &toolchain.strip, &binary, &native, &licenses)?;
+        toolchain.keep_debug_information(&binary, &staged.join("imgsrv"), &dist)?;
         if toolchain.is_packaged() {
             check_glibc(&staged.join("imgsrv"))?;
             let written = package::pack(&CARGO_DEB.install()?, &toolchain.target, &dist, &[])?;
@@ -133,6 +134,15 @@ impl Toolchain {
     /// Whether the binary is put into a Debian package, which needs Debian's libc.
     fn is_packaged(&self) -> bool {
         self.target.ends_with("-gnu")
+    }
+
+    /// Writes the debug information of `binary` into a file of its own, for which debuggers and profilers look beside
+    /// `stripped` once it is unpacked.
+    fn keep_debug_information(&self, binary: &Path, stripped: &Path, dist: &Path) -> Result<()> {
+        let file = dist.join(format!("imgsrv-{VERSION}-{}.debug", self.target));
+        let objcopy = self.strip.replace("strip", "objcopy");
+        run(Command::new(&objcopy).args(["--only-keep-debug", "--compress-debug-sections=zlib"]).arg(binary).arg(&file))?;
+        run(Command::new(&objcopy).arg(format!("--add-gnu-debuglink={}", file.display())).arg(stripped))
     }
 
     /// Builds the release binary.

@@ -123,7 +123,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("jobs abandon", &["imgsrv jobs abandon 0198c0de-0000-7000-8000-000000000000"]),
     ("storage", &["imgsrv storage show"]),
     ("storage show", &["imgsrv storage show"]),
-    ("storage quarantined", &["imgsrv storage quarantined"]),
+    ("quarantined-blobs", &["imgsrv quarantined-blobs list"]),
+    ("quarantined-blobs list", &["imgsrv quarantined-blobs list"]),
     (
         "storage verify",
         &["imgsrv storage verify sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
@@ -142,10 +143,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "imgsrv doctor http://127.0.0.1:8080 --json | jq '.checks[].detail'",
         ],
     ),
-    ("system", &["imgsrv system nodes"]),
+    ("nodes", &["imgsrv nodes list"]),
     (
-        "system nodes",
-        &["imgsrv system nodes", "imgsrv system nodes --json | jq -r '.nodes[] | select(.state == \"gone\").name'"],
+        "nodes list",
+        &["imgsrv nodes list", "imgsrv nodes list --json | jq -r '.nodes[] | select(.state == \"gone\").name'"],
     ),
     (
         "auth",
@@ -178,9 +179,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("auth rules set", &["imgsrv auth rules set github rule.json"]),
     ("auth rules delete", &["imgsrv auth rules delete github"]),
     ("auth rules reconcile", &["imgsrv auth rules reconcile github", "imgsrv auth rules reconcile github --apply"]),
+    ("auth audit", &["imgsrv auth audit list --limit 20"]),
     (
-        "auth audit",
-        &["imgsrv auth audit --limit 20", "imgsrv auth audit --action role.granted --since 2026-11-01T00:00:00Z"],
+        "auth audit list",
+        &[
+            "imgsrv auth audit list --limit 20",
+            "imgsrv auth audit list --action role.granted --since 2026-11-01T00:00:00Z",
+        ],
     ),
     ("admin", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),
     ("admin bootstrap", &["imgsrv admin bootstrap --data-dir /var/lib/imgsrv"]),

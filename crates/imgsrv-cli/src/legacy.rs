@@ -10,14 +10,15 @@ use std::ffi::OsString;
 const SERVE: &str = "serve";
 
 /// Commands that group others, their verbs, and the verb that a group without one had.
-const DEFAULT_VERBS: [(&str, &[&str], &str); 3] = [
-    ("images", &["list", "show", "set", "delete", "help"], "list"),
-    ("versions", &["list", "show", "deprecate", "revoke", "remove", "restore", "hold", "release", "help"], "list"),
-    ("drafts", &["list", "delete", "help"], "list"),
+const DEFAULT_VERBS: [(&[&str], &[&str], &str); 4] = [
+    (&["images"], &["list", "show", "create", "set", "delete", "help"], "list"),
+    (&["versions"], &["list", "show", "deprecate", "revoke", "remove", "restore", "hold", "release", "help"], "list"),
+    (&["drafts"], &["list", "delete", "help"], "list"),
+    (&["auth", "audit"], &["list", "help"], "list"),
 ];
 
 /// Renamed commands.
-const RENAMED: [(&[&str], &[&str]); 7] = [
+const RENAMED: [(&[&str], &[&str]); 9] = [
     (&["show"], &["versions", "show"]),
     (&["alias", "rm"], &["aliases", "delete"]),
     (&["alias"], &["aliases"]),
@@ -25,6 +26,8 @@ const RENAMED: [(&[&str], &[&str]); 7] = [
     (&["auth", "list"], &["admin", "tokens", "list"]),
     (&["auth", "revoke"], &["admin", "tokens", "revoke"]),
     (&["auth", "rules", "save"], &["auth", "rules", "set"]),
+    (&["system", "nodes"], &["nodes", "list"]),
+    (&["storage", "quarantined"], &["quarantined-blobs", "list"]),
 ];
 
 /// Parses the arguments of a process (the first is its name), also those of earlier forms: earlier names become present ones,
@@ -72,8 +75,7 @@ fn renamed(cli: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments.insert(1, SERVE.into());
         return arguments;
     }
-    let is_prefix = |old: &&[&str]| old.iter().enumerate().all(|(at, name)| word(&arguments, at + 1) == *name);
-    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| is_prefix(old)) {
+    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| is_command(&arguments, old)) {
         arguments.splice(1..=old.len(), new.iter().map(OsString::from));
     }
     arguments
@@ -86,15 +88,21 @@ fn is_option_of_serve(cli: &Command, word: &str) -> bool {
     serve.is_some_and(|serve| serve.get_arguments().any(|argument| argument.get_long() == Some(name)))
 }
 
+/// Whether the arguments begin with the words of a command.
+fn is_command(arguments: &[OsString], words: &[&str]) -> bool {
+    words.iter().enumerate().all(|(at, name)| word(arguments, at + 1) == *name)
+}
+
 /// The arguments with the verb that a group without one had; `None` if there is a verb or no such group.
 fn completed(arguments: &[OsString]) -> Option<Vec<OsString>> {
-    let (group, verbs, verb) = DEFAULT_VERBS.iter().find(|(group, ..)| *group == word(arguments, 1))?;
-    let next = word(arguments, 2);
+    let (group, verbs, verb) = DEFAULT_VERBS.iter().find(|(group, ..)| is_command(arguments, group))?;
+    let at = group.len() + 1;
+    let next = word(arguments, at);
     // `versions` alone lacks the name of an image; its help says more.
-    let is_complete = arguments.len() > 2 || *group != "versions";
+    let is_complete = arguments.len() > at || *group != ["versions"];
     (is_complete && !verbs.contains(&next) && !is_help(next)).then(|| {
         let mut arguments = arguments.to_vec();
-        arguments.insert(2, OsString::from(verb));
+        arguments.insert(at, OsString::from(verb));
         arguments
     })
 }
@@ -137,6 +145,11 @@ mod tests {
             ("imgsrv auth revoke x", "imgsrv admin tokens revoke x"),
             ("imgsrv auth rules save ci f", "imgsrv auth rules set ci f"),
             ("imgsrv auth tokens list x", "imgsrv auth tokens list x"),
+            ("imgsrv auth audit", "imgsrv auth audit list"),
+            ("imgsrv auth audit --limit 1", "imgsrv auth audit list --limit 1"),
+            ("imgsrv auth audit list --limit 1", "imgsrv auth audit list --limit 1"),
+            ("imgsrv system nodes --json", "imgsrv nodes list --json"),
+            ("imgsrv storage quarantined", "imgsrv quarantined-blobs list"),
         ] {
             assert_eq!(form(old), new);
         }

@@ -30,6 +30,7 @@ mod login;
 mod nodes;
 mod options;
 mod publish;
+mod quarantined;
 mod recognise;
 mod reference;
 mod report;
@@ -122,20 +123,21 @@ pub enum ClientCommand {
     /// List and unblock the digests whose content was purged
     #[command(subcommand)]
     BlockedDigests(blocked::BlockedDigestsCommand),
-    /// Show the state of the server: its nodes
-    ///
-    /// The commands need the role operator or auditor.
+    /// List the server processes that share the catalog. Needs the role operator or auditor
     #[command(subcommand)]
-    System(nodes::SystemCommand),
+    Nodes(nodes::NodesCommand),
     /// Examine a server from outside, as its clients see it
     ///
     /// Checks the certificate, plain HTTP, port 80, readiness, the clock, the documents for Incus and LXD, and whether files
     /// can be resumed and cached. Each line says what to do. The requests are anonymous. Exit code 1 means that something does
     /// not work.
     Doctor(doctor::DoctorOptions),
-    /// Show the storage of a server, list quarantined blobs, and verify blobs. Needs the role operator
+    /// Show the storage of a server, and verify blobs. Needs the role operator
     #[command(subcommand)]
     Storage(storage::StorageCommand),
+    /// List the blobs that are not served, because their stored content is missing or damaged. Needs the role operator
+    #[command(subcommand)]
+    QuarantinedBlobs(quarantined::QuarantinedBlobsCommand),
     /// Manage principals, roles, tokens and rules of a server, over its API
     #[command(subcommand)]
     Auth(auth::AuthCommand),
@@ -174,9 +176,10 @@ async fn dispatch(command: ClientCommand, common: &CommonOptions) -> Result<(), 
         ClientCommand::Jobs(command) => jobs::run(command, &short()?).await,
         ClientCommand::Gc(options) => gc::run(options, &short()?).await,
         ClientCommand::BlockedDigests(command) => blocked::run(command, &short()?).await,
-        ClientCommand::System(command) => nodes::run(command, &short()?).await,
+        ClientCommand::Nodes(command) => nodes::run(command, &short()?).await,
         ClientCommand::Doctor(options) => doctor::run(options, common).await,
         ClientCommand::Storage(command) => storage::run(command, &short()?).await,
+        ClientCommand::QuarantinedBlobs(command) => quarantined::run(command, &short()?).await,
         ClientCommand::Auth(command) => auth::run(command, &short()?).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `imgsrv system nodes`.
+//! `imgsrv nodes list`.
 
 use crate::{
     failure::Failure,
@@ -10,14 +10,14 @@ use futures::TryStreamExt;
 use imgsrv_client::api::Node;
 
 #[derive(Debug, Subcommand)]
-pub enum SystemCommand {
+pub enum NodesCommand {
     /// List the server processes that share the catalog: first those that are gone
-    Nodes,
+    List,
 }
 
-pub(crate) async fn run(command: SystemCommand, Session { report, client }: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(command: NodesCommand, Session { report, client }: &Session) -> Result<(), Failure> {
     match command {
-        SystemCommand::Nodes => {
+        NodesCommand::List => {
             let mut nodes: Vec<Node> = client.nodes().try_collect().await?;
             nodes.sort_by_key(|node| node.state == "live");
             let head = [

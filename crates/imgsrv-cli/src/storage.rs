@@ -3,10 +3,9 @@
 use crate::{
     failure::Failure,
     options::Session,
-    report::{Column, date, size},
+    report::{date, size},
 };
 use clap::Subcommand;
-use futures::TryStreamExt;
 use imgsrv_client::{
     Digest,
     api::{StorageStatus, StoredBlob},
@@ -16,8 +15,6 @@ use imgsrv_client::{
 pub enum StorageCommand {
     /// Show how much is stored, when it was verified, and what can be deleted
     Show,
-    /// List quarantined blobs: their stored content is missing or damaged
-    Quarantined,
     /// Verify a stored blob now
     ///
     /// Exits with 1 if its content is missing or damaged. A quarantined blob whose content is right is served again.
@@ -32,15 +29,6 @@ pub(crate) async fn run(command: StorageCommand, Session { report, client }: &Se
         StorageCommand::Show => {
             let status = client.storage_status().await?;
             report.prose(&describe(&status), &status)
-        }
-        StorageCommand::Quarantined => {
-            let blobs: Vec<_> = client.quarantined_blobs().try_collect().await?;
-            let optional = |time: Option<String>| time.map_or_else(|| "never".to_owned(), |time| date(&time));
-            let head =
-                [Column::id("DIGEST"), Column::cut("SIZE"), Column::time("LAST RIGHT"), Column::time("LOOKED AT")];
-            report.list("quarantined_blobs", head, blobs, |blob| {
-                [blob.digest, size(blob.size_bytes), optional(blob.verified_at), optional(blob.looked_at)]
-            })
         }
         StorageCommand::Verify { digest } => {
             let digest = digest.to_string();

@@ -55,7 +55,13 @@ pub(crate) async fn run(command: VersionsCommand, session: &Session) -> Result<(
                 let names = names.map(|alias| alias.alias.as_str()).collect::<Vec<_>>().join(", ");
                 let published = version.published_at.as_deref().map(date).unwrap_or_default();
                 let state = version.lifecycle.as_ref().map_or(version.state, retire::state);
-                [version.version, state, published, names, version.last_fetched_on.unwrap_or_default()]
+                [
+                    version.version,
+                    state,
+                    published,
+                    names,
+                    version.last_fetched_on.unwrap_or_else(|| "never".to_owned()),
+                ]
             };
             let head = [
                 Column::name("VERSION"),

@@ -74,7 +74,7 @@ async fn many_versions(statements: &Statements, scale: Scale, what: &str, catalo
     scale.check(&format!("{what}: preview"), &spent);
     println!("{what}: preview: {} bytes of JSON, {used} bytes of memory", preview.body.len());
     assert!(used < SHARED_BYTES + BYTES_PER_VERSION * count as u64, "{used} bytes for {count} versions");
-    assert!(spent.len() <= count / 1000 + 4, "{spent:#?}");
+    assert!(spent.len() <= count / 500 + 4, "{spent:#?}");
     assert!(spent.iter().all(|(statement, _)| statement.starts_with("SELECT")), "{spent:#?}");
     let preview = preview.json();
     let decisions = preview["decisions"].as_array().expect("decisions");

@@ -4,15 +4,16 @@ use crate::{
     commands::{ExportOptions, ImportOptions},
     config::StorageOptions,
     error::StartError,
+    output::print_result,
     storage::{Locks, OpenCatalog, blob_store},
     system::UuidIds,
 };
 use imgsrv_backup::{Exported, Imported, Site, Verified, require_backup, verify};
 use imgsrv_blobs::Unobserved;
 use imgsrv_domain::digest::Digest;
+use serde_json::json;
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -20,7 +21,7 @@ use std::{
 /// Writes a backup, beside a running server, or verifies one.
 pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartError> {
     if options.verify {
-        return verify_backup(&options.dir);
+        return verify_backup(&options);
     }
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let site = site(&options.storage, &catalog)?;
@@ -41,7 +42,11 @@ pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartErro
     if wanted.prune {
         text += &format!("deleted {pruned} files that the backup does not need\n");
     }
-    print(&text)?;
+    let value = json!({
+        "revision": revision, "records": records, "blobs": blobs, "blob_bytes": blob_bytes, "copied": copied,
+        "copied_bytes": copied_bytes, "purged": texts(&purged), "unreadable": texts(&unreadable),
+    });
+    print_result(options.json, &text, &value)?;
     complain(
         purged.iter().map(|digest| format!("blob {digest} was purged during the export and is not in the backup")),
     )?;
@@ -49,8 +54,8 @@ pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartErro
     Ok(exit_code(unreadable.is_empty()))
 }
 
-fn verify_backup(dir: &Path) -> Result<ExitCode, StartError> {
-    let Verified { revision, taken_at, records, blobs, blob_bytes, has_blobs, problems } = verify(dir)?;
+fn verify_backup(options: &ExportOptions) -> Result<ExitCode, StartError> {
+    let Verified { revision, taken_at, records, blobs, blob_bytes, has_blobs, problems } = verify(&options.dir)?;
     let mut text = format!("backup of revision {revision}, taken at {taken_at}: {records} records");
     text += &if has_blobs {
         format!(", {blobs} blobs ({blob_bytes} bytes)\n")
@@ -58,7 +63,11 @@ fn verify_backup(dir: &Path) -> Result<ExitCode, StartError> {
         ", without the bytes of blobs\n".to_owned()
     };
     text += if problems.is_empty() { "the backup is complete\n" } else { "the backup is damaged\n" };
-    print(&text)?;
+    let value = json!({
+        "revision": revision, "taken_at": taken_at, "records": records, "blobs": blobs, "blob_bytes": blob_bytes,
+        "has_blobs": has_blobs, "problems": problems,
+    });
+    print_result(options.json, &text, &value)?;
     complain(problems.iter().cloned())?;
     Ok(exit_code(problems.is_empty()))
 }
@@ -75,11 +84,16 @@ pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartErro
     catalog.close().await;
     drop(locks);
     let Imported { revision, was_done, blobs, copied, copied_bytes, missing } = imported?;
-    print(&if was_done {
+    let text = if was_done {
         format!("revision {revision} was imported already, and nothing has changed since then\n")
     } else {
         format!("imported revision {revision}: {blobs} blobs, {copied} of them copied now ({copied_bytes} bytes)\n")
-    })?;
+    };
+    let value = json!({
+        "revision": revision, "was_imported_before": was_done, "blobs": blobs, "copied": copied,
+        "copied_bytes": copied_bytes, "missing": texts(&missing),
+    });
+    print_result(options.json, &text, &value)?;
     complain(missing.iter().map(|digest: &Digest| {
         format!("blob {digest} is missing or damaged in the backup; it is quarantined until it is uploaded again")
     }))?;
@@ -91,8 +105,8 @@ fn site(options: &StorageOptions, catalog: &OpenCatalog) -> Result<Site, StartEr
     Ok(Site { catalog: catalog.port(), backups: catalog.backups(), blobs, ids: Arc::new(UuidIds) })
 }
 
-fn print(text: &str) -> Result<(), StartError> {
-    io::stdout().lock().write_all(text.as_bytes()).map_err(StartError::Output)
+fn texts(digests: &[Digest]) -> Vec<String> {
+    digests.iter().map(ToString::to_string).collect()
 }
 
 fn complain(lines: impl Iterator<Item = String>) -> Result<(), StartError> {

@@ -40,14 +40,14 @@ pub(crate) enum Command {
 #[expect(clippy::large_enum_variant, reason = "constructed once")]
 pub(crate) enum AdminCommand {
     /// Print a new bootstrap token, which can manage authentication for 24 hours: the way back in after a lock-out
-    Bootstrap(StorageOptions),
+    Bootstrap(CatalogOptions),
     /// List and revoke API tokens
     #[command(subcommand)]
     Tokens(AdminTokensCommand),
     /// Release the hold of a version at once, without the cooldown
     ReleaseHold(ReleaseHoldOptions),
     /// Replace the key of links: all links end at once, also those in the documents of private Incus remotes
-    RotateLinkKey(StorageOptions),
+    RotateLinkKey(CatalogOptions),
     /// Back up the catalog and all blobs into a folder, also while the server runs
     ///
     /// Run the command again with the same folder to copy only what is new. The earlier backup stays complete until the
@@ -66,6 +66,16 @@ pub(crate) enum AdminCommand {
     /// Works beside a running server. Exits with 0 if nothing is found, 1 if something is, 2 for a wrong command line, and 5 if
     /// the catalog or the blob store cannot be reached.
     Fsck(FsckArguments),
+}
+
+/// The options of a command that only needs the catalog.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogOptions {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +101,7 @@ pub(crate) struct FsckArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command")]
 pub(crate) struct ExportOptions {
     /// Folder of the backup: a new one, or that of an earlier backup
     #[arg(value_name = "DIR")]
@@ -107,6 +118,9 @@ pub(crate) struct ExportOptions {
     /// Verify the backup in the folder instead, by hashing all of its files
     #[arg(long, conflicts_with_all = ["no_blobs", "rate", "prune"])]
     pub(crate) verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
 }
@@ -120,6 +134,9 @@ pub(crate) struct ImportOptions {
     /// and not copied
     #[arg(long)]
     pub(crate) existing_store: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
 }
@@ -151,6 +168,9 @@ pub(crate) struct ReleaseHoldOptions {
     /// Version to release, as IMAGE:VERSION
     #[arg(value_name = "IMAGE:VERSION", value_parser = image_version)]
     pub(crate) version: (ImageName, VersionName),
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
 }
@@ -163,18 +183,9 @@ fn image_version(raw: &str) -> Result<(ImageName, VersionName), String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminTokensCommand {
     /// List principals with their roles and their tokens
-    List(ListOptions),
+    List(CatalogOptions),
     /// Revoke API tokens, or deactivate principals
     Revoke(RevokeOptions),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListOptions {
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) storage: StorageOptions,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +196,9 @@ pub(crate) struct RevokeOptions {
     /// Principal to deactivate: the server refuses all its tokens
     #[arg(long, value_name = "ID")]
     pub(crate) principal: Vec<PrincipalId>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) storage: StorageOptions,
 }

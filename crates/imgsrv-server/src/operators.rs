@@ -2,13 +2,12 @@
 
 use crate::{
     backups,
-    commands::{AdminCommand, AdminTokensCommand, ConfigCommand, ListOptions, ReleaseHoldOptions, RevokeOptions},
-    config::StorageOptions,
+    commands::{AdminCommand, AdminTokensCommand, CatalogOptions, ConfigCommand, ReleaseHoldOptions, RevokeOptions},
     config_check, config_show,
     error::StartError,
     fsck,
     options::TokenRef,
-    output::{print, time},
+    output::{print, print_result, time},
     run::bootstrap,
     storage::OpenCatalog,
     system::UuidIds,
@@ -22,11 +21,7 @@ use imgsrv_domain::{
     time::Timestamp,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 /// Runs an operator's command.
 pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
@@ -51,17 +46,17 @@ async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
     let (image, version) = &options.version;
     let was_held = release_hold(&*catalog.port(), image, version).await?;
     let done = if was_held { "released the hold of" } else { "no hold is in force on" };
-    writeln!(io::stdout().lock(), "{done} {image}:{version}").map_err(StartError::Output)?;
+    let value = json!({"image": image.as_str(), "version": version.as_str(), "released": was_held});
+    print_result(options.json, &format!("{done} {image}:{version}\n"), &value)?;
     catalog.close().await;
     Ok(())
 }
 
 /// Replaces the key of links. Works beside a running server.
-async fn rotate(options: StorageOptions) -> Result<(), StartError> {
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&options).await?;
+async fn rotate(CatalogOptions { json, storage }: CatalogOptions) -> Result<(), StartError> {
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&storage).await?;
     let key = rotate_link_key(&*catalog.port()).await?;
-    writeln!(io::stdout().lock(), "replaced the key of links; the new one has number {key}")
-        .map_err(StartError::Output)?;
+    print_result(json, &format!("replaced the key of links; the new one has number {key}\n"), &json!({"key": key}))?;
     catalog.close().await;
     Ok(())
 }
@@ -92,7 +87,7 @@ async fn all<T>(
 }
 
 /// Prints every principal with its tokens. Works beside a running server.
-async fn list(options: ListOptions) -> Result<(), StartError> {
+async fn list(options: CatalogOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
     let now = catalog.port().catalog_time().await.map_err(UseCaseError::from)?;
@@ -102,12 +97,7 @@ async fn list(options: ListOptions) -> Result<(), StartError> {
         text += &as_text(principal, &tokens, now);
         shown.push(as_json(principal, &tokens));
     }
-    if options.json {
-        text = format!("{}\n", json!({"principals": shown}));
-    } else {
-        text = for_stdout(&text);
-    }
-    print(&text)?;
+    print_result(options.json, &text, &json!({"principals": shown}))?;
     catalog.close().await;
     Ok(())
 }
@@ -166,18 +156,27 @@ fn with_times<const N: usize>(mut json: Value, times: [(&str, Option<Timestamp>)
 async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
+    let (mut tokens, mut deactivated) = (Vec::new(), Vec::new());
+    // At once: the next one may fail.
+    let tell = |line: String| if options.json { Ok(()) } else { print(&for_stdout(&line)) };
     for token in options.tokens {
         let id = match token {
             TokenRef::Id(id) => id,
             TokenRef::Key(key) => principals.get_token(&who, &key).await?.id,
         };
         principals.revoke_token(&who, id).await?;
-        writeln!(io::stdout().lock(), "revoked token {id}").map_err(StartError::Output)?;
+        tell(format!("revoked token {id}\n"))?;
+        tokens.push(id.to_string());
     }
     for id in options.principal {
         let principal = principals.deactivate(&who, id).await?;
         let name = principal.display_name;
-        writeln!(io::stdout().lock(), "deactivated principal {id} \"{name}\"").map_err(StartError::Output)?;
+        tell(format!("deactivated principal {id} \"{name}\"\n"))?;
+        deactivated.push(json!({"id": id.to_string(), "display_name": name.as_str()}));
+    }
+    if options.json {
+        let done = json!({"revoked": tokens, "deactivated": deactivated});
+        print(&format!("{done}\n"))?;
     }
     catalog.close().await;
     Ok(())

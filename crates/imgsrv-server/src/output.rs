@@ -1,7 +1,9 @@
 //! Output of operators' commands.
 
 use crate::error::StartError;
+use imgsrv_cli::for_stdout;
 use imgsrv_domain::time::Timestamp;
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// A time for people.
@@ -10,6 +12,11 @@ pub(crate) fn time(time: Timestamp) -> String {
         .map(|time| time.round(jiff::Unit::Second).unwrap_or(time))
         .unwrap_or_default()
         .to_string()
+}
+
+/// Prints the result of a command: for people a text, or one JSON object.
+pub(crate) fn print_result(json: bool, text: &str, value: &Value) -> Result<(), StartError> {
+    print(&if json { format!("{value}\n") } else { for_stdout(text) })
 }
 
 /// Prints the result of a command.

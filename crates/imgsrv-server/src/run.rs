@@ -2,13 +2,15 @@
 
 use crate::{
     banner::{self, deliver_token},
-    config::{FormatCheckOption, ServeOptions, StorageOptions},
+    commands::CatalogOptions,
+    config::{FormatCheckOption, ServeOptions},
     degraded::Monitor,
     error::StartError,
     incus,
     listener::{self, Limits},
     metrics::{self, MachineMetrics, ProcessMetrics, Scrape},
     options::{ListenAddress, node_name},
+    output::print,
     runtimes::{Connections, handled_here},
     startup::{Stage, Startup},
     storage::{self, Locks, OpenCatalog},
@@ -22,6 +24,7 @@ use imgsrv_blobs::Observer;
 use imgsrv_domain::{error_chain, work::WorkerId};
 use imgsrv_http::{AppState, HttpSettings, PublicUrl, router};
 use rustix::process::Signal;
+use serde_json::json;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -67,10 +70,14 @@ pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
 }
 
 /// Runs `imgsrv admin bootstrap`: creates a bootstrap token and prints it. Works beside a running server.
-pub(crate) async fn bootstrap(options: StorageOptions) -> Result<(), StartError> {
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&options).await?;
+pub(crate) async fn bootstrap(CatalogOptions { json, storage }: CatalogOptions) -> Result<(), StartError> {
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&storage).await?;
     let token = Bootstrap::new(catalog.port(), Arc::new(UuidIds)).force().await?;
-    deliver_token(&token, None).map_err(StartError::BootstrapOutput)?;
+    if json {
+        print(&format!("{}\n", json!({"plaintext": token})))?;
+    } else {
+        deliver_token(&token, None).map_err(StartError::BootstrapOutput)?;
+    }
     catalog.close().await;
     Ok(())
 }

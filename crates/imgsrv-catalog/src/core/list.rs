@@ -12,7 +12,7 @@ use imgsrv_domain::{
 };
 
 /// How many rows a statement of [`read_all`] reads, so that it ends long before its timeout.
-const BATCH: i64 = 1000;
+const BATCH: i64 = 500;
 
 /// A record of a list that is ordered by a key.
 pub(crate) trait Listed: Record {

@@ -7,6 +7,7 @@ mod connection;
 mod cursor;
 pub(crate) mod inspection;
 mod list;
+pub(crate) mod migrations;
 mod record;
 mod statement;
 mod stored;

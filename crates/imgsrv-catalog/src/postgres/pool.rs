@@ -4,6 +4,7 @@ use crate::{
     core::{
         Connection as _, SqlDatabase, UndecodableRows,
         inspection::{APPLIED, IDENTITY, Inspection, pending},
+        migrations::migrator,
         query_span, transaction_span,
     },
     postgres::{listen, session::PgSession},
@@ -20,13 +21,13 @@ use sqlx::{
 };
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
+static MIGRATOR: LazyLock<Migrator> = migrator!("postgres");
 
 /// How long a request waits for a connection before the catalog counts as unreachable.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);

@@ -1,7 +1,10 @@
 //! The connections to the file: a writer and readers, or readers alone.
 
 use super::file::lock_unchanging;
-use crate::core::inspection::{APPLIED, IDENTITY, Inspection, pending};
+use crate::core::{
+    inspection::{APPLIED, IDENTITY, Inspection, pending},
+    migrations::migrator,
+};
 use imgsrv_domain::ports::{CatalogError, Unwritable};
 use sqlx::{
     Connection as _, Pool, Sqlite, SqliteConnection,
@@ -9,9 +12,9 @@ use sqlx::{
     query, query_as, query_scalar,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, path::Path, sync::LazyLock, time::Duration};
 
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static MIGRATOR: LazyLock<Migrator> = migrator!("sqlite");
 
 /// How long a request waits for a connection before the catalog counts as unreachable.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);

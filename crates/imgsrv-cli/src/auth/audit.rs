@@ -1,16 +1,22 @@
-//! `imgsrv auth audit`.
+//! `imgsrv auth audit list`.
 
 use crate::{
     failure::Failure,
     options::Session,
     report::{Column, date},
 };
-use clap::Args;
+use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
     AuditFilter,
     api::{AuditActor, AuditEntry},
 };
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List the audit log, newest entries first
+    List(AuditOptions),
+}
 
 #[derive(Debug, Args)]
 pub struct AuditOptions {
@@ -34,7 +40,10 @@ pub struct AuditOptions {
     limit: usize,
 }
 
-pub(crate) async fn run(options: AuditOptions, Session { report, client }: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(
+    AuditCommand::List(options): AuditCommand,
+    Session { report, client }: &Session,
+) -> Result<(), Failure> {
     let AuditOptions { action, actor, subject, since, until, limit } = options;
     let filter = AuditFilter { action, actor, subject, since, until, ..AuditFilter::default() };
     let entries: Vec<AuditEntry> = client.audit_log(&filter).take(limit).try_collect().await?;

@@ -24,8 +24,9 @@ pub enum AuthCommand {
     /// Manage provisioning rules: who may publish with tokens of an OpenID issuer such as GitHub
     #[command(subcommand)]
     Rules(rules::RulesCommand),
-    /// List the audit log, newest entries first
-    Audit(audit::AuditOptions),
+    /// List the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 pub(crate) async fn run(command: AuthCommand, session: &Session) -> Result<(), Failure> {
@@ -34,6 +35,6 @@ pub(crate) async fn run(command: AuthCommand, session: &Session) -> Result<(), F
         AuthCommand::Roles(command) => roles::run(command, session).await,
         AuthCommand::Tokens(command) => tokens::run(command, session).await,
         AuthCommand::Rules(command) => rules::run(command, session).await,
-        AuthCommand::Audit(options) => audit::run(options, session).await,
+        AuthCommand::Audit(command) => audit::run(command, session).await,
     }
 }

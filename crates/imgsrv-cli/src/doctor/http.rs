@@ -186,7 +186,7 @@ impl<'c> Site<'c> {
         let (etag, length) = (header(&head, ETAG).to_owned(), header(&head, CONTENT_LENGTH).to_owned());
         if head.status().is_server_error() {
             diagnosis.problem("files", format!(
-                "HEAD {} responds {}: the server cannot serve this file. imgsrv storage quarantined lists damaged content",
+                "HEAD {} responds {}: the server cannot serve this file. imgsrv quarantined-blobs list lists damaged content",
                 url.path(), head.status().as_u16()
             ));
             return Ok(());

@@ -133,8 +133,14 @@ fn the_output_of_every_command_has_the_published_form() {
         ("auth rules list", &[]),
         ("auth rules show", &["ci"]),
         ("auth rules delete", &["ci"]),
-        ("auth audit", &[]),
+        ("auth audit list", &[]),
         ("admin tokens list", &["--data-dir", data]),
+        ("admin bootstrap", &["--data-dir", data]),
+        ("admin release-hold", &["debian:1", "--data-dir", data]),
+        ("admin rotate-link-key", &["--data-dir", data]),
+        ("admin export", &["backup", "--data-dir", data]),
+        ("admin export --verify", &["backup"]),
+        ("admin import", &["backup", "--data-dir", "restored"]),
         ("admin config check", &["--data-dir", data]),
         ("admin config show", &["--data-dir", data]),
         ("doctor", &[]),
@@ -143,12 +149,13 @@ fn the_output_of_every_command_has_the_published_form() {
     }
     let token = managed("auth tokens create", &["ci"]);
     managed("auth tokens revoke", &[token["id"].as_str().expect("an id")]);
+    managed("admin tokens revoke", &[token["id"].as_str().expect("an id"), "--data-dir", data]);
     managed("auth tokens list", &["ci"]);
     managed("auth principals create", &["operator", "--role", "operator"]);
     let operator = managed("auth tokens create", &["operator"]);
     let operator = operator["plaintext"].as_str().expect("a token");
     check_output("gc", operator, &["--dry-run"]);
-    let nodes = check_output("system nodes", operator, &[]);
+    let nodes = check_output("nodes list", operator, &[]);
     assert_eq!(nodes["nodes"][0]["state"], "live", "{nodes}");
     check_output("gc", operator, &["--explain", published["digests"][0].as_str().expect("a digest")]);
     let admin = token_with_roles(&fixture.server.url, &manager, &["content-writer", "content-admin"]);

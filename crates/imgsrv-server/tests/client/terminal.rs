@@ -173,7 +173,7 @@ fn narrow_tables_keep_what_people_look_for() {
         (&["auth", "roles", "list"], &["content-admin", "content.retire"]),
         (&["auth", "audit"], &["principal.created", &builder, "image builder", "20"]),
         (&["blocked-digests", "list"], &[&digest, "debian:1", "it has a private key of the build host"]),
-        (&["system", "nodes"], &["live", "ingest"]),
+        (&["nodes", "list"], &["live", "ingest"]),
     ];
     for (arguments, parts) in tables {
         let (_, shown) = on_terminal(fixture.command(arguments), 80);
