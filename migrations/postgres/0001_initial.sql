@@ -520,13 +520,14 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
--- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
--- read the digest; then the rows are deleted.
+-- Who has added a digest to the manifest of a draft, and what the credential left of its images. Its publication needs one of
+-- them, or its publisher, to be allowed to read the digest; then the rows are deleted.
 CREATE TABLE citations (
     version_id uuid NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
     digest text COLLATE "C" NOT NULL,
     principal_id uuid NOT NULL,
-    PRIMARY KEY (version_id, digest, principal_id)
+    image_scope text COLLATE "C" NOT NULL CHECK (image_scope <> ''),
+    PRIMARY KEY (version_id, digest, principal_id, image_scope)
 );
 
 -- The names of the files of a version's artifacts and attachments.
@@ -606,13 +607,15 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 
--- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. The rows are
--- deleted with the blob.
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. `image_scope` is
+-- what the credential left of the images of the principal (`*` is every image): a credential that leaves less may not use
+-- it. The rows are deleted with the blob.
 CREATE TABLE blob_senders (
     digest text COLLATE "C" NOT NULL,
     principal_id uuid NOT NULL,
+    image_scope text COLLATE "C" NOT NULL CHECK (image_scope <> ''),
     sent_at timestamptz NOT NULL,
-    PRIMARY KEY (digest, principal_id)
+    PRIMARY KEY (digest, principal_id, image_scope)
 );
 CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
 CREATE FUNCTION forget_sender() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -835,6 +838,8 @@ CREATE TRIGGER work_items_notify AFTER INSERT OR UPDATE ON work_items
 CREATE TABLE upload_sessions (
     id uuid PRIMARY KEY,
     created_by uuid NOT NULL REFERENCES principals (id),
+    -- The images that the credential leaves of those of the principal.
+    image_scope text COLLATE "C" NOT NULL CHECK (image_scope <> ''),
     kind text NOT NULL CHECK (kind IN ('multipart', 'append')),
     expected_digest text COLLATE "C" NOT NULL,
     digest_computed boolean NOT NULL DEFAULT false,

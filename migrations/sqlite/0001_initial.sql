@@ -420,13 +420,14 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_by_version ON attachments (version_id);
 CREATE INDEX attachments_by_digest ON attachments (blob_digest, version_id);
 
--- Who has added a digest to the manifest of a draft. Its publication needs one of them, or its publisher, to be allowed to
--- read the digest; then the rows are deleted.
+-- Who has added a digest to the manifest of a draft, and what the credential left of its images. Its publication needs one of
+-- them, or its publisher, to be allowed to read the digest; then the rows are deleted.
 CREATE TABLE citations (
     version_id BLOB NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
     digest TEXT NOT NULL,
     principal_id BLOB NOT NULL,
-    PRIMARY KEY (version_id, digest, principal_id)
+    image_scope TEXT NOT NULL CHECK (image_scope <> ''),
+    PRIMARY KEY (version_id, digest, principal_id, image_scope)
 ) STRICT, WITHOUT ROWID;
 
 -- The names of the files of a version's artifacts and attachments.
@@ -520,13 +521,15 @@ CREATE INDEX blobs_unreferenced ON blobs (unreferenced_since, digest) WHERE unre
 CREATE INDEX blobs_by_verification ON blobs (verified_at, digest) WHERE state = 'trusted';
 CREATE INDEX blobs_quarantined ON blobs (digest) WHERE state = 'quarantined';
 
--- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. The rows are
--- deleted with the blob.
+-- Who has sent the bytes of a blob, and so may use its digest even if no image that it may read has it. `image_scope` is
+-- what the credential left of the images of the principal (`*` is every image): a credential that leaves less may not use
+-- it. The rows are deleted with the blob.
 CREATE TABLE blob_senders (
     digest TEXT NOT NULL,
     principal_id BLOB NOT NULL,
+    image_scope TEXT NOT NULL CHECK (image_scope <> ''),
     sent_at INTEGER NOT NULL,
-    PRIMARY KEY (digest, principal_id)
+    PRIMARY KEY (digest, principal_id, image_scope)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_senders_by_principal ON blob_senders (principal_id);
 CREATE TRIGGER principals_sent AFTER DELETE ON principals BEGIN
@@ -690,6 +693,8 @@ CREATE INDEX work_items_parked ON work_items (kind) WHERE parked_at IS NOT NULL;
 CREATE TABLE upload_sessions (
     id BLOB PRIMARY KEY NOT NULL,
     created_by BLOB NOT NULL REFERENCES principals (id),
+    -- The images that the credential leaves of those of the principal.
+    image_scope TEXT NOT NULL CHECK (image_scope <> ''),
     kind TEXT NOT NULL CHECK (kind IN ('multipart', 'append')),
     expected_digest TEXT NOT NULL,
     digest_computed INTEGER NOT NULL DEFAULT 0 CHECK (digest_computed IN (0, 1)),

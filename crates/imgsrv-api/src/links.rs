@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateLink {
-    /// How long the link is valid, such as `12h` or `7d`, which is the maximum.
+    /// How long the link is valid, such as `12h` or `7d`, which is the maximum. It ends with the API token that makes it, if
+    /// that expires sooner.
     #[cfg_attr(
         feature = "openapi",
         schema(pattern = "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|([1-9]|[1-9][0-9]|1[0-5][0-9]|16[0-8])h|[1-7]d|1w)$")

@@ -92,7 +92,7 @@ pub(crate) async fn run(options: IncusRemoteOptions, common: &CommonOptions) -> 
         }
         (_, None) => {}
     }
-    let trust = trust(&common.server, &url, &options, &report).await?;
+    let trust = trust(&common.server, &url, program(&options), &options.name, &report).await?;
     let command = format!("{trust}{}", command(&url, file, &options));
     let (id, expires_at) = created.map(|token| (token.id, token.expires_at)).unzip();
     report.result(
@@ -126,15 +126,21 @@ fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::other(format!("cannot write {}: {}", path.display(), plain(&error)))
 }
 
-/// Makes the client trust the authority of the server, on any machine if the server hands out its own.
-async fn trust(
+/// The program of the client.
+const fn program(options: &IncusRemoteOptions) -> &'static str {
+    if options.lxd { "lxc" } else { "incus" }
+}
+
+/// The beginning of a command that makes the client trust the authority of the server for a remote, on any machine if the
+/// server hands out its own; nothing if the authority is one that every machine trusts.
+pub(crate) async fn trust(
     server: &ServerOptions,
     url: &str,
-    options: &IncusRemoteOptions,
+    client: &str,
+    remote: &str,
     report: &Report,
 ) -> Result<String, Failure> {
     let Some(authority) = server.authority_of(url)? else { return Ok(String::new()) };
-    let (client, remote) = (if options.lxd { "lxc" } else { "incus" }, &options.name);
     let response = http(Some(&authority))?.get(format!("{url}/ca.pem")).send().await;
     if let Ok(response) = response.and_then(reqwest::Response::error_for_status)
         && let Ok(pem) = response.bytes().await
@@ -149,8 +155,7 @@ async fn trust(
 
 /// Adds the remote; the shell reads the token.
 fn command(url: &str, file: Option<&Path>, options: &IncusRemoteOptions) -> String {
-    let (program, name) = (if options.lxd { "lxc" } else { "incus" }, &options.name);
-    let url = escaped(url);
+    let (program, name, url) = (program(options), &options.name, escaped(url));
     match file {
         Some(file) => {
             let file = quoted(&file.display().to_string());

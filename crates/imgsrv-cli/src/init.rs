@@ -4,6 +4,7 @@ use crate::{
     auth::tokens,
     credentials::Credentials,
     failure::Failure,
+    incus_remote,
     login::{ask, describe},
     options::{CommonOptions, RetryLimit, token_in},
     report::{Report, date, indent},
@@ -17,7 +18,7 @@ use imgsrv_client::{
 use imgsrv_domain::auth::Role;
 use secrecy::SecretString;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a server listens by default.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -65,7 +66,7 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
             );
             report.prose(&text, &json!({"server": url, "created": false, "principal": who.principal}))?;
             let next = Next { publish: may(&who, PUBLISH), manage: may(&who, MANAGE) };
-            return report.hints(&next.steps(&url, options.server.ca_file(), credentials.authority(&url).is_some()));
+            return report.hints(&next.steps(&url, &trust(options, &url, &report).await?));
         }
         None => with(init.bootstrap_token(&url)?)?,
     };
@@ -99,7 +100,16 @@ pub(crate) async fn init(init: &InitOptions, options: &CommonOptions) -> Result<
     });
     report.prose(&text, &result)?;
     let next = Next { publish: true, manage: !init.publisher_only };
-    report.hints(&next.steps(&url, options.server.ca_file(), false))
+    report.hints(&next.steps(&url, &trust(options, &url, &report).await?))
+}
+
+/// What makes Incus on any machine trust the server.
+async fn trust(options: &CommonOptions, url: &str, report: &Report) -> Result<String, Failure> {
+    if url.starts_with("https:") {
+        incus_remote::trust(&options.server, url, "incus", "imgsrv", report).await
+    } else {
+        Ok(String::new())
+    }
 }
 
 /// The permissions that decide what comes next.
@@ -177,28 +187,18 @@ struct Next {
 }
 
 impl Next {
-    /// What to type next. A server with an authority that only the login knows prints the command for Incus itself.
-    fn steps(&self, url: &str, ca_file: Option<&Path>, has_authority: bool) -> String {
+    /// What to type next. The command for Incus begins with `trust`.
+    fn steps(&self, url: &str, trust: &str) -> String {
         let mut lines = Vec::new();
         if self.publish {
             lines.push("imgsrv publish debian 12.5.0 debian-12-amd64.qcow2 --alias latest --incus".to_owned());
         }
         lines.push("imgsrv download debian".to_owned());
-        let add = format!("incus remote add imgsrv {url} --protocol simplestreams");
-        match ca_file {
-            _ if !url.starts_with("https:") => {
-                lines.push("Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned());
-            }
-            Some(file) => {
-                let file = file.display();
-                lines.push(format!("install -D -m 644 {file} ~/.config/incus/servercerts/imgsrv.crt"));
-                lines.push(add);
-            }
-            None if has_authority => {
-                lines.push("The server prints the command that adds it to Incus when it starts.".to_owned());
-            }
-            None => lines.push(add),
-        }
+        lines.push(if url.starts_with("https:") {
+            format!("{trust}incus remote add imgsrv {url} --protocol simplestreams")
+        } else {
+            "Incus needs HTTPS: start the server with --tls-self-signed or --tls-cert.".to_owned()
+        });
         if self.manage {
             lines.push("imgsrv auth principals create ci --role content-writer".to_owned());
         }

@@ -99,8 +99,8 @@ pub enum ClientCommand {
     Aliases(aliases::AliasesCommand),
     /// Print a URL with which anybody can download a file for a time
     ///
-    /// The URL needs no token. It ends earlier when the links of the image are revoked, or when you may no longer read the
-    /// image. Needs the role content-writer.
+    /// The URL needs no token. It ends earlier when the token with which it was made expires or is revoked, when you may no
+    /// longer read the image, or when the links of the image are revoked. Needs the role content-writer.
     Link(links::LinkOptions),
     /// Revoke links to files
     #[command(subcommand)]

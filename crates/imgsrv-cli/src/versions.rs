@@ -50,6 +50,10 @@ pub(crate) async fn run(command: VersionsCommand, session: &Session) -> Result<(
             };
             let versions: Vec<Version> = versions.try_collect().await.map_err(Failure::about(&image))?;
             let aliases: Vec<Alias> = client.aliases(&image).try_collect().await?;
+            let visibility = client.image(&image).await?.visibility;
+            if visibility != "public" {
+                report.step(&format!("{image} is {visibility}"));
+            }
             let cells = |version: Version| {
                 let names = aliases.iter().filter(|alias| alias.version_id == version.id);
                 let names = names.map(|alias| alias.alias.as_str()).collect::<Vec<_>>().join(", ");
@@ -106,7 +110,8 @@ fn describe(manifest: &Manifest) -> String {
     let Manifest { image, version, artifacts, warnings } = manifest;
     let name = image.display_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let since = version.published_at.as_ref().map(|at| format!(" {}", date(at))).unwrap_or_default();
-    let mut text = format!("{} {}{name}: {}{since}\n", image.name, version.version, version.state);
+    let visibility = if image.visibility == "public" { String::new() } else { format!(", {}", image.visibility) };
+    let mut text = format!("{} {}{name}: {}{since}{visibility}\n", image.name, version.version, version.state);
     if let Some(lifecycle) = &version.lifecycle {
         text += &format!("{}{}\n", retire::state(lifecycle), retire::words(lifecycle));
     }

@@ -2,11 +2,13 @@
 
 mod claimed;
 mod permitted;
+mod sender;
 mod visibility;
 
 pub use crate::claims::InvalidImageScope;
 pub use claimed::Claimed;
 pub use permitted::Permitted;
+pub use sender::Sender;
 pub use visibility::{Reach, View, Visibility};
 
 use crate::{
@@ -189,6 +191,17 @@ impl ImageScope {
         match self {
             Self::Every => true,
             Self::Matching(patterns) => patterns.iter().any(|pattern| pattern.matches(image)),
+        }
+    }
+
+    /// Whether every image of `other` is one of them, as far as the patterns tell.
+    pub fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Every, _) => true,
+            (Self::Matching(_), Self::Every) => false,
+            (Self::Matching(own), Self::Matching(others)) => {
+                others.iter().all(|other| own.iter().any(|own| own.contains(other)))
+            }
         }
     }
 

@@ -66,6 +66,15 @@ impl ImageTemplate {
         pieces(&self.0).unwrap_or_default().into_iter().filter_map(claim).collect()
     }
 
+    /// The text of the pattern that matches what it does for any values of its claims.
+    pub fn for_any_values(&self) -> String {
+        let text = |piece| match piece {
+            Piece::Pattern(own) => own,
+            Piece::Claim(_) => "*",
+        };
+        pieces(&self.0).unwrap_or_default().into_iter().map(text).collect()
+    }
+
     /// The text of the pattern for these values of its claims. Each character that image names do not have becomes `-`,
     /// so that no value is a wildcard, and capital letters become small. `None` when a claim has no value.
     pub fn expand(&self, values: &ClaimValues) -> Option<String> {

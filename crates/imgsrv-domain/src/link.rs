@@ -5,11 +5,12 @@
 
 use crate::{
     ids::{ArtifactId, AttachmentId, PrincipalId, TokenId},
+    names::RuleId,
     time::Timestamp,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr, time::Duration};
 use uuid::Uuid;
 
@@ -25,13 +26,28 @@ pub enum LinkedFile {
     Attachment(AttachmentId),
 }
 
-/// On whose behalf a link gives access: it ends as soon as they can no longer read the file.
+/// The credential that made a link: it gives access as long as the credential would, and may read the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LinkMaker {
-    /// A principal, with any credential.
-    Principal(PrincipalId),
     /// An API token, with what it leaves of what its principal may do.
     Token(TokenId),
+    /// A token of another issuer, which expires too soon to be named: the principal, as a provisioning rule admits it.
+    Admitted(PrincipalId, RuleMark),
+}
+
+/// Tells a provisioning rule from others: the first bytes of the SHA-256 of its id, which fit in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RuleMark([u8; RuleMark::LENGTH]);
+
+impl RuleMark {
+    const LENGTH: usize = 6;
+
+    /// The mark of a rule.
+    pub fn of(rule: &RuleId) -> Self {
+        let mut mark = [0; Self::LENGTH];
+        mark.copy_from_slice(&Sha256::digest(rule.as_str())[..Self::LENGTH]);
+        Self(mark)
+    }
 }
 
 /// What a link is for, and until when.
@@ -81,8 +97,8 @@ impl fmt::Debug for LinkKey {
 
 /// What a capability begins with, so that later versions can have other fields.
 const FORMAT: u8 = 1;
-/// Format, key, kinds, file, maker, generation and expiry.
-const CLAIMS: usize = 1 + 4 + 1 + 16 + 16 + 4 + 8;
+/// Format, key, kinds, file, maker, generation, expiry and rule.
+const CLAIMS: usize = 1 + 4 + 1 + 16 + 16 + 4 + 8 + RuleMark::LENGTH;
 /// The leftmost half of the HMAC (RFC 2104, section 5).
 const TAG: usize = 16;
 /// What is authenticated before the claims, so that the key is used for links alone.
@@ -90,7 +106,7 @@ const PURPOSE: &[u8] = b"imgsrv link\0";
 const IS_ATTACHMENT: u8 = 1;
 const IS_TOKEN: u8 = 2;
 
-/// The capability in the URL of a link: 88 characters of base64url. It may be forged until [`LinkKey::verify`] has
+/// The capability in the URL of a link: 96 characters of base64url. It may be forged until [`LinkKey::verify`] has
 /// accepted it. Its `Debug` does not show it, because it gives access.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Capability([u8; CLAIMS + TAG]);
@@ -143,7 +159,7 @@ impl Capability {
                 LinkedFile::Attachment(AttachmentId::new(file))
             },
             maker: if kinds & IS_TOKEN == 0 {
-                LinkMaker::Principal(PrincipalId::new(maker))
+                LinkMaker::Admitted(PrincipalId::new(maker), RuleMark(self.field(50)))
             } else {
                 LinkMaker::Token(TokenId::new(maker))
             },
@@ -195,9 +211,9 @@ impl LinkKey {
             LinkedFile::Artifact(id) => (id.uuid(), 0),
             LinkedFile::Attachment(id) => (id.uuid(), IS_ATTACHMENT),
         };
-        let (maker, maker_kind) = match link.maker {
-            LinkMaker::Principal(id) => (id.uuid(), 0),
-            LinkMaker::Token(id) => (id.uuid(), IS_TOKEN),
+        let (maker, rule, maker_kind) = match link.maker {
+            LinkMaker::Admitted(id, rule) => (id.uuid(), rule.0, 0),
+            LinkMaker::Token(id) => (id.uuid(), [0; RuleMark::LENGTH], IS_TOKEN),
         };
         let mut bytes = [0; CLAIMS + TAG];
         bytes[0] = FORMAT;
@@ -207,6 +223,7 @@ impl LinkKey {
         bytes[22..38].copy_from_slice(maker.as_bytes());
         bytes[38..42].copy_from_slice(&link.generation.to_be_bytes());
         bytes[42..50].copy_from_slice(&link.expires_at.to_be_bytes());
+        bytes[50..CLAIMS].copy_from_slice(&rule);
         if let Some(mac) = self.mac(&bytes[..CLAIMS]) {
             bytes[CLAIMS..].copy_from_slice(&mac.finalize().into_bytes()[..TAG]);
         }
@@ -227,14 +244,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn link() -> impl Strategy<Value = Link> {
-        (any::<u128>(), any::<bool>(), any::<u128>(), any::<bool>(), any::<u32>(), any::<u64>()).prop_map(
-            |(file, is_artifact, maker, is_principal, generation, expires_at)| {
+        (any::<u128>(), any::<bool>(), any::<u128>(), any::<Option<[u8; 6]>>(), any::<u32>(), any::<u64>()).prop_map(
+            |(file, is_artifact, maker, rule, generation, expires_at)| {
                 let (file, maker) = (Uuid::from_u128(file), Uuid::from_u128(maker));
                 let artifact = LinkedFile::Artifact(ArtifactId::new(file));
-                let principal = LinkMaker::Principal(PrincipalId::new(maker));
+                let admitted = |rule| LinkMaker::Admitted(PrincipalId::new(maker), RuleMark(rule));
                 Link {
                     file: if is_artifact { artifact } else { LinkedFile::Attachment(AttachmentId::new(file)) },
-                    maker: if is_principal { principal } else { LinkMaker::Token(TokenId::new(maker)) },
+                    maker: rule.map_or(LinkMaker::Token(TokenId::new(maker)), admitted),
                     generation,
                     expires_at,
                 }
@@ -279,7 +296,7 @@ mod tests {
         fn a_link_ends_at_its_second(seconds in 0_u64..1 << 40) {
             let at = Timestamp::from_micros(i64::try_from(seconds).expect("small") * 1_000_000);
             let file = LinkedFile::Artifact(ArtifactId::new(Uuid::nil()));
-            let maker = LinkMaker::Principal(PrincipalId::new(Uuid::nil()));
+            let maker = LinkMaker::Token(TokenId::new(Uuid::nil()));
             let link = Link { file, maker, generation: 0, expires_at: seconds };
             prop_assert_eq!(whole_seconds(at.plus(Duration::from_micros(999_999))), seconds);
             prop_assert!(link.has_expired(at) && (seconds == 0 || !link.has_expired(at.minus(Duration::from_micros(1)))));

@@ -1,6 +1,7 @@
 //! Random sequences of actions on an upload session, checked against a model that knows every byte.
 
 use imgsrv_domain::{
+    access::Sender,
     blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     hash::RunningHash,
@@ -17,10 +18,14 @@ use uuid::Uuid;
 const TTL: Duration = Duration::from_hours(24);
 const SIZE: u64 = 20;
 
+fn sender() -> Sender {
+    Sender::unlimited(PrincipalId::new(Uuid::from_u128(2)))
+}
+
 fn open(now: Timestamp) -> UploadSession {
     let claim = BlobClaim { digest: Digest::new([7; 32]), size: ByteSize::try_from(SIZE).expect("a size") };
     let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
-    UploadSession::open(UploadId::new(Uuid::from_u128(1)), PrincipalId::new(Uuid::from_u128(2)), new, now, TTL).0
+    UploadSession::open(UploadId::new(Uuid::from_u128(1)), sender(), new, now, TTL).0
 }
 
 /// A stand-in for a hash that depends on the attempts whose bytes it covers, and on their order.
@@ -300,7 +305,7 @@ fn an_earlier_attempt_does_not_replace_a_later_one() {
 
 fn append(size: u64, digest: Option<Digest>) -> UploadSession {
     let new = NewAppendUpload { size: ByteSize::try_from(size).expect("a size"), digest, media_type_hint: None };
-    let (id, by) = (UploadId::new(Uuid::from_u128(1)), PrincipalId::new(Uuid::from_u128(2)));
+    let (id, by) = (UploadId::new(Uuid::from_u128(1)), sender());
     UploadSession::open_append(id, by, new, Timestamp::from_micros(0), TTL).0
 }
 

@@ -188,6 +188,78 @@ async fn a_link_ends_with_its_maker_and_its_file() {
     assert_eq!((made.status, made.problem().as_str()), (StatusCode::GONE, "version-revoked"));
 }
 
+/// Issues another token of the writer's principal; returns its URL and its text.
+async fn issued(server: &TestServer, limits: Value) -> (String, String) {
+    let me = server.write("GET", "/v1/auth/whoami", None).await.json()["principal"]["id"].clone();
+    let url = format!("/v1/auth/principals/{}/api-tokens", me.as_str().expect("an id"));
+    let mut body = json!({"expires_at": "2099-01-01T00:00:00Z"});
+    body.as_object_mut().expect("an object").extend(limits.as_object().expect("an object").clone());
+    let issued = server.manage("POST", &url, Some(body)).await.json();
+    let text = |name: &str| issued[name].as_str().expect("text").to_owned();
+    (format!("/v1/auth/api-tokens/{}", text("id")), text("plaintext"))
+}
+
+/// The path of a link for as long as possible, and when it ends.
+async fn made_by(server: &TestServer, artifact: &str, token: &str) -> (String, String) {
+    let made = server.call(Some(token), "POST", &format!("{artifact}/links"), Some(json!({"ttl": "7d"}))).await;
+    (path(&made), made.json()["expires_at"].as_str().expect("a time").to_owned())
+}
+
+#[tokio::test]
+async fn a_link_is_revoked_with_the_token_that_made_it() {
+    for server in [TestServer::start().await, TestServer::start_on_postgres().await] {
+        let (artifact, _) = published(&server).await;
+        let (leaked, token) = issued(&server, json!({})).await;
+        let (of_leaked, _) = made_by(&server, &artifact, &token).await;
+        let (of_other, _) = made_by(&server, &artifact, &server.writer).await;
+        assert!(!refused(&server, &of_leaked).await);
+        assert_eq!(server.manage("DELETE", &leaked, None).await.status, StatusCode::NO_CONTENT);
+        assert!(refused(&server, &of_leaked).await && !refused(&server, &of_other).await);
+        let (_, limited) = issued(&server, json!({"images": ["tools"]})).await;
+        let body = Some(json!({"ttl": "1h"}));
+        let denied = server.call(Some(&limited), "POST", &format!("{artifact}/links"), body).await;
+        assert_eq!(denied.status, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn a_link_lasts_no_longer_than_the_token_that_made_it() {
+    let server = TestServer::start().await;
+    let (artifact, _) = published(&server).await;
+    assert_eq!(made_by(&server, &artifact, &server.writer).await.1, "2026-01-08T00:00:00Z");
+    let (short, token) = issued(&server, json!({"expires_at": "2026-01-01T02:00:00Z"})).await;
+    let (file, until) = made_by(&server, &artifact, &token).await;
+    assert_eq!(until, "2026-01-01T02:00:00Z");
+    let sooner = Some(json!({"expires_at": "2026-01-01T01:00:00Z"}));
+    assert_eq!(server.manage("PATCH", &short, sooner).await.status, StatusCode::OK);
+    server.clock.advance(Duration::from_mins(59));
+    assert!(!refused(&server, &file).await);
+    server.clock.advance(Duration::from_mins(1));
+    assert!(refused(&server, &file).await);
+}
+
+#[tokio::test]
+async fn a_credential_adds_nothing_to_a_link_and_one_that_is_not_valid_is_refused() {
+    let server = TestServer::start().await;
+    let (artifact, _) = published(&server).await;
+    let file = link(&server, &artifact, "1h").await;
+    let (ended, token) = issued(&server, json!({})).await;
+    assert_eq!(server.call(Some(&token), "GET", &file, None).await.status, StatusCode::OK);
+    let guess = "/f/guess/disk.qcow2";
+    assert_eq!(server.call(Some(&token), "GET", guess, None).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.manage("DELETE", &ended, None).await.status, StatusCode::NO_CONTENT);
+    for bearer in [token.as_str(), "wrong"] {
+        for url in [&file, guess] {
+            for method in ["GET", "HEAD"] {
+                let refused = server.call(Some(bearer), method, url, None).await;
+                assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{method} {url}");
+                assert_eq!(refused.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+            }
+        }
+    }
+    assert_eq!(server.get(&file).await.status, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_link_to_a_private_image_ends_when_its_maker_may_no_longer_read_it() {
     let server = TestServer::start().await;

@@ -182,6 +182,18 @@ async fn measure(database: Database, statements: &Statements) -> Vec<(&'static s
         let answer = count(&mut table, statements, name, server.get(path)).await;
         assert!(answer.status.is_success(), "{answer:?}");
     }
+    for (name, is_jwt) in [("link of an API token, again", false), ("link of a JWT, again", true)] {
+        let (server, _issuer, jwt) = oidc(database).await;
+        let artifact = server.published("debian", "1", &qcow2(1)).await;
+        let maker = if is_jwt { &jwt } else { &server.writer };
+        let (url, body) = (format!("{VERSION}/artifacts/{artifact}/links"), Some(json!({"ttl": "1h"})));
+        let made = server.call(Some(maker), "POST", &url, body).await.json();
+        let link =
+            made["url"].as_str().and_then(|url| url.strip_prefix("http://images.test")).expect("a URL").to_owned();
+        server.get(&link).await;
+        let answer = count(&mut table, statements, name, server.get(&link)).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
     let (server, _paths) = published(database).await;
     count(&mut table, statements, "blob by digest", server.get(&blob_url())).await;
     let reader = hide(&server).await;

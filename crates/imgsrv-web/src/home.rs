@@ -8,6 +8,7 @@ use crate::{
 };
 use askama::Template;
 use imgsrv_domain::{
+    access::Visibility,
     browse::ImageSummary,
     lifecycle::LifecycleState,
     names::OperatingSystem,
@@ -35,6 +36,7 @@ struct Home<'a> {
 struct Row<'a> {
     link: String,
     name: &'a str,
+    is_private: bool,
     title: Option<&'a str>,
     description: Option<&'a str>,
     current: Option<Current<'a>>,
@@ -87,6 +89,7 @@ fn row<'a>(viewer: &Viewer<'_>, ImageSummary { image, current }: &'a ImageSummar
     Row {
         link: viewer.link(&links::image(&image.name)),
         name: image.name.as_str(),
+        is_private: image.visibility == Visibility::Private,
         title: image.display_name.as_ref().map(ShortText::as_str),
         description: image.description.as_ref().map(LongText::as_str),
         current,

@@ -9,6 +9,7 @@ use crate::{
 };
 use askama::Template;
 use imgsrv_domain::{
+    access::Visibility,
     browse::{ImageOverview, VersionSummary},
     lifecycle::{LifecycleFilter, LifecycleState},
     names::VersionName,
@@ -30,6 +31,7 @@ pub struct VersionsShown {
 struct Page<'a> {
     frame: Frame<'a>,
     name: &'a str,
+    is_private: bool,
     title: Option<&'a str>,
     description: Option<&'a str>,
     home: String,
@@ -88,6 +90,7 @@ pub fn image(viewer: &Viewer<'_>, overview: &ImageOverview, shown: VersionsShown
     Page {
         frame: frame.with_feed(feed.clone(), format!("New versions of {}", image.name)),
         name: image.name.as_str(),
+        is_private: image.visibility == Visibility::Private,
         title: image.display_name.as_ref().map(ShortText::as_str),
         description: image.description.as_ref().map(LongText::as_str),
         home: viewer.link(links::HOME),

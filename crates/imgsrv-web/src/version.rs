@@ -10,6 +10,7 @@ use crate::{
 use askama::Template;
 use imgsrv_app::{ArtifactDetail, Changes, IncusOffer, PackageChanges, VersionDetail};
 use imgsrv_domain::{
+    access::Visibility,
     digest::{BlobClaim, ByteSize},
     packages::PackageChange,
     text::ShortText,
@@ -31,6 +32,7 @@ struct Page<'a> {
     home: String,
     image: &'a str,
     image_link: String,
+    is_private: bool,
     title: Option<&'a str>,
     version: &'a str,
     reference: &'a str,
@@ -139,6 +141,7 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
         home: viewer.link(links::HOME),
         image: image.name.as_str(),
         image_link: viewer.link(&links::image(&image.name)),
+        is_private: image.visibility == Visibility::Private,
         title: image.display_name.as_ref().map(ShortText::as_str),
         version: version.name.as_str(),
         reference: detail.reference.as_str(),

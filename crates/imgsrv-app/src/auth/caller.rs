@@ -6,7 +6,7 @@ use crate::{
     error::{Missing, Result},
 };
 use imgsrv_domain::{
-    access::{Claimed, ImageScope, Narrowing, Reach, Rights, Target, View},
+    access::{Claimed, Narrowing, Reach, Rights, Sender, Target, View},
     audit::Actor,
     auth::{Action, Principal},
     claims::Binding,
@@ -91,8 +91,7 @@ pub struct Authenticated {
 struct Editor {
     actor: Actor,
     rights: Arc<Rights>,
-    /// The rule that admitted the token, and the values of the claims that it forwards.
-    admitted_by: Option<Binding>,
+    authentication: Authentication,
 }
 
 impl Editor {
@@ -123,7 +122,7 @@ impl Editor {
 #[derive(Debug, Clone)]
 pub struct Writer {
     editor: Editor,
-    id: PrincipalId,
+    sender: Sender,
 }
 
 /// Proof that a caller may change the lifecycle of published versions of some images.
@@ -194,10 +193,10 @@ impl Caller {
         self.authenticated.as_ref().map(|who| who.principal.id)
     }
 
-    /// The principal whose sent bytes the caller may read: a credential that is limited to some images leaves none of them.
-    pub(crate) fn sender(&self) -> Option<PrincipalId> {
+    /// As whom the caller may read what it has sent, which is not published: only while it may send.
+    pub(crate) fn sender(&self) -> Option<Sender> {
         let who = self.authenticated.as_ref()?;
-        (who.rights.narrowing.images == ImageScope::Every).then_some(who.principal.id)
+        self.may(Action::ContentWrite, Target::Anything).then(|| who.sender())
     }
 
     /// The actor of what the audit log records of this caller; absent if it is anonymous.
@@ -220,8 +219,8 @@ impl Caller {
 
     /// Proof that the caller may change the content of some images.
     pub fn writer(&self) -> Result<Writer, Denied> {
-        let (editor, id) = self.editor(Action::ContentWrite)?;
-        Ok(Writer { editor, id })
+        let editor = self.editor(Action::ContentWrite)?;
+        Ok(Writer { editor, sender: self.who()?.sender() })
     }
 
     /// Whether the caller can see when versions of the image were last fetched.
@@ -231,23 +230,18 @@ impl Caller {
 
     /// Proof that the caller may change the lifecycle of published versions of some images.
     pub fn content_admin(&self) -> Result<ContentAdmin, Denied> {
-        self.editor(Action::ContentRetire).map(|(editor, _)| ContentAdmin(editor))
+        self.editor(Action::ContentRetire).map(ContentAdmin)
     }
 
-    fn editor(&self, action: Action) -> Result<(Editor, PrincipalId), Denied> {
-        let (actor, id) = self.require(action, Target::Anything)?;
+    fn editor(&self, action: Action) -> Result<Editor, Denied> {
+        let actor = self.require(action, Target::Anything)?;
         let Authenticated { authentication, rights, .. } = self.who()?;
-        let admitted_by = match &authentication.credential {
-            Credential::Oidc { admitted_by, .. } => Some(admitted_by.clone()),
-            Credential::ApiToken { .. } | Credential::Link => None,
-        };
-        Ok((Editor { actor, rights: Arc::clone(rights), admitted_by }, id))
+        Ok(Editor { actor, rights: Arc::clone(rights), authentication: authentication.clone() })
     }
 
     /// Proof that the caller may manage authentication.
     pub fn manager(&self) -> Result<Manager, Denied> {
-        let (actor, _) = self.require(Action::AuthManage, Target::Everything)?;
-        Ok(Manager(actor))
+        self.require(Action::AuthManage, Target::Everything).map(Manager)
     }
 
     /// Proof that the caller may read the audit log.
@@ -269,19 +263,36 @@ impl Caller {
         self.rights().is_some_and(|rights| rights.allow(action, target))
     }
 
-    fn require(&self, action: Action, target: Target<'_>) -> Result<(Actor, PrincipalId), Denied> {
+    fn require(&self, action: Action, target: Target<'_>) -> Result<Actor, Denied> {
         let Authenticated { principal, .. } = self.who()?;
         if !self.may(action, target) {
             return Err(Denied::Forbidden(action));
         }
-        Ok((self.context.actor(principal), principal.id))
+        Ok(self.context.actor(principal))
+    }
+}
+
+impl Authenticated {
+    /// As whom it sends bytes.
+    fn sender(&self) -> Sender {
+        Sender { principal: self.principal.id, images: self.rights.narrowing.images.clone() }
     }
 }
 
 impl Writer {
     /// The principal.
     pub(crate) const fn id(&self) -> PrincipalId {
-        self.id
+        self.sender.principal
+    }
+
+    /// As whom it sends bytes, and uses those that were sent.
+    pub(crate) const fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// How and until when it is authenticated.
+    pub(crate) const fn authentication(&self) -> &Authentication {
+        &self.editor.authentication
     }
 
     /// The actor, if it may write to the image.
@@ -314,7 +325,10 @@ impl Writer {
 
     /// The rule that admitted the token, and the values of the claims that it forwards.
     pub(crate) const fn admitted_by(&self) -> Option<&Binding> {
-        self.editor.admitted_by.as_ref()
+        match &self.editor.authentication.credential {
+            Credential::Oidc { admitted_by, .. } => Some(admitted_by),
+            Credential::ApiToken { .. } | Credential::Link => None,
+        }
     }
 
     /// Whether it may write to the image.
@@ -339,7 +353,7 @@ impl Writer {
         tx: &mut dyn CatalogTx,
         digest: &Digest,
     ) -> Result<Option<TrustedBlob>, CatalogError> {
-        let is_readable = self.writes_everywhere() || tx.is_readable(digest, &self.reach(), self.id).await?;
+        let is_readable = self.writes_everywhere() || tx.is_readable(digest, &self.reach(), &self.sender).await?;
         if is_readable { tx.reuse_blob(digest).await } else { Ok(None) }
     }
 

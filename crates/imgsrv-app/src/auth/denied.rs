@@ -28,12 +28,6 @@ pub enum Denied {
     /// The caller's roles, or its token, allow it on some images only.
     #[error("this operation requires the permission {0} on every image")]
     NotEverywhere(Action),
-    /// The principal may read the image only with the token of this request, so a link would end with it.
-    #[error(
-        "a link to the private image {0} needs a role that is granted to the principal itself: what a provisioning rule \
-         grants on some images counts for single requests"
-    )]
-    LinkNeedsGrant(ImageName),
     /// The token may do more than read, so it must not be in a URL.
     #[error(
         "a token in the URL of a remote must be limited to content-reader, or belong to a principal with that role alone: \

@@ -208,7 +208,7 @@ impl Ingest {
             let trusted = Event::new(AuditAction::BlobTrusted, claim.digest).with(session.id);
             audit::record(&mut *tx, &self.0.worker_actor(), trusted).await?;
         }
-        tx.record_sender(session.created_by, &claim.digest).await?;
+        tx.record_sender(&session.created_by, &claim.digest).await?;
         crash_point("ingest.committing");
         self.0.revision.commit(tx).await?;
         Ok(true)

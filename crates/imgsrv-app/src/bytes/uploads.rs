@@ -59,7 +59,7 @@ impl Uploads {
             if let Some(key) = key
                 && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
             {
-                if !opened.was_opened_for(&new) {
+                if !is_own(who, &opened) || !opened.was_opened_for(&new) {
                     return Err(UseCaseError::KeyReused(key.clone()));
                 }
                 if !has_lost_blob(&mut *tx, &opened).await? {
@@ -74,12 +74,12 @@ impl Uploads {
                 Some(claim) if claim.size != new.claim.size => {
                     return Err(UseCaseError::OtherSize { digest: claim.digest, size: claim.size });
                 }
-                Some(_) => UploadSession::already_ready(id, who.id(), new, tx.now()),
+                Some(_) => UploadSession::already_ready(id, who.sender().clone(), new, tx.now()),
                 None => {
                     require_unblocked(&mut *tx, who, &new.claim.digest, None).await?;
                     free?;
                     check_quota(&self.0, &mut *tx, who.id(), new.claim.size).await?;
-                    UploadSession::open(id, who.id(), new, tx.now(), self.0.settings.upload_ttl)
+                    UploadSession::open(id, who.sender().clone(), new, tx.now(), self.0.settings.upload_ttl)
                 }
             };
             tx.insert_upload(&session, key).await?;
@@ -97,7 +97,7 @@ impl Uploads {
     }
 
     /// The caller's uploads that wait for parts, or those of all callers, newest first; only those of `digest` if one is
-    /// given.
+    /// given. A page may have fewer than requested.
     #[tracing::instrument(name = "upload.open", level = "debug", skip_all, err(level = "debug"))]
     pub async fn open(
         &self,
@@ -109,7 +109,9 @@ impl Uploads {
         if all {
             who.require_overseer()?;
         }
-        Ok(self.0.catalog.list_open_uploads((!all).then(|| who.id()), digest, page).await?)
+        let mut found = self.0.catalog.list_open_uploads((!all).then(|| who.id()), digest, page).await?;
+        found.items.retain(|session| all || is_own(who, session));
+        Ok(found)
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.
@@ -153,7 +155,7 @@ impl Uploads {
     ) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
-        let session = lock_multipart(&mut *tx, who, id).await?;
+        let session = lock_multipart(&mut *tx, who, id).await?.sent_by(who.sender().clone());
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
         let (current, previous) = (current.as_ref(), previous.as_ref());
         let (session, attempt) = session.begin_attempt(attempt, number, declared, current, previous, tx.now())?;
@@ -247,8 +249,9 @@ async fn lock_multipart(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> R
     found.filter(|found| is_own(who, found)).ok_or(Missing::Upload(id).into())
 }
 
-fn is_own(who: &Writer, session: &UploadSession) -> bool {
-    session.created_by == who.id()
+/// Whether the caller may continue the upload and read what is recorded of it.
+pub(crate) fn is_own(who: &Writer, session: &UploadSession) -> bool {
+    who.sender().covers(&session.created_by)
 }
 
 fn is_multipart(session: &UploadSession) -> bool {

@@ -155,7 +155,7 @@ impl Delivery {
         let catalog = &self.0.context.catalog;
         let Some((blob, public)) = self.readable(caller, digest).await? else {
             let (reach, sender) = (caller.reach(), caller.sender());
-            if catalog.is_quarantined(digest, &reach, sender).await? {
+            if catalog.is_quarantined(digest, &reach, sender.as_ref()).await? {
                 return Err(UseCaseError::Quarantined(*digest));
             }
             let revoked = catalog.get_revoked_version_of(digest, &reach).await?;
@@ -178,7 +178,7 @@ impl Delivery {
         let own = match caller.view_of_everything() {
             View::All => catalog.get_blob(digest, View::All).await?,
             View::Public | View::Published => {
-                catalog.get_readable_blob(digest, &caller.reach(), caller.sender()).await?
+                catalog.get_readable_blob(digest, &caller.reach(), caller.sender().as_ref()).await?
             }
         };
         Ok(own.map(|blob| (blob, false)))

@@ -122,7 +122,7 @@ impl Drafts {
                 });
             }
             let artifact = insert_artifact(&self.0, &mut *tx, actor, &version, new.clone()).await?;
-            tx.record_citation(version.id, &artifact.primary.digest, who.id()).await?;
+            tx.record_citation(version.id, &artifact.primary.digest, who.sender()).await?;
             tx.commit().await?;
             Ok(artifact)
         })
@@ -180,7 +180,7 @@ impl Drafts {
             let attachment = Attachment { id, artifact_id: artifact.id, name, media_type, blob, created_at };
             let names = artifact.names(image, &version.name).of_attachment(&attachment.name);
             tx.insert_attachment(version.id, &attachment, &names.taken()).await?;
-            tx.record_citation(version.id, &blob.digest, who.id()).await?;
+            tx.record_citation(version.id, &blob.digest, who.sender()).await?;
             let event = Event::new(AuditAction::AttachmentAdded, format!("{}/{}", version.path(), names.own));
             audit::commit(tx, actor, event.with(blob.digest)).await?;
             Ok(attachment)

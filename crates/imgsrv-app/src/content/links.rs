@@ -16,15 +16,15 @@ use crate::{
     work::retry::retrying,
 };
 use imgsrv_domain::{
-    access::{Narrowing, View},
+    access::{Action, ImageScope, Narrowing, View},
     audit::{Actor, AuditAction, Event},
-    auth::StoredToken,
+    auth::{Principal, StoredToken},
     files,
     ids::{ArtifactId, AttachmentId},
     lifecycle::LifecycleState,
-    link::{Capability, InvalidLink, Link, LinkKey, LinkMaker, LinkedFile, whole_seconds},
+    link::{Capability, InvalidLink, Link, LinkKey, LinkMaker, LinkedFile, RuleMark, whole_seconds},
     names::{ImageName, VersionName},
-    ports::{Catalog, CatalogError, LinkTarget, Timed},
+    ports::{Admittable, Catalog, CatalogError, LinkTarget, Timed},
     retention::Span,
     time::Timestamp,
 };
@@ -51,7 +51,8 @@ impl Links {
     }
 
     /// Makes a link to an artifact of a published version, or to one of its attachments, for those who may write to the
-    /// image. It ends as soon as the caller may no longer read the image.
+    /// image. It ends with the API token that makes it, or when the rule that admits the caller no longer does, and as soon
+    /// as the caller may no longer read the image.
     #[tracing::instrument(name = "link.create", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version, artifact.id = %artifact))]
     pub async fn create(
@@ -72,12 +73,9 @@ impl Links {
         let target = context.catalog.get_link_target(file).await?;
         let generation = target.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?.generation;
         let Timed { value: key, now } = link_key(&*context.catalog).await?;
-        let maker = LinkMaker::Principal(who.id());
-        let link = Link { file, maker, generation, expires_at: whole_seconds(now.plus(ttl)) };
-        let lasting = maker_of(&*context.catalog, &link, RequestContext::default()).await?;
-        if !lasting.is_some_and(|maker| maker.may_read(&found.manifest.image)) {
-            return Err(Denied::LinkNeedsGrant(image.clone()).into());
-        }
+        let (maker, lasts_until) = maker(who)?;
+        let ends = lasts_until.into_iter().fold(now.plus(ttl), Timestamp::min);
+        let link = Link { file, maker, generation, expires_at: whole_seconds(ends) };
         let event = Event::new(AuditAction::LinkCreated, format!("{image}/{version}/{file_name}"));
         let event = event.with(format!("valid for {}", Span(ttl)));
         retrying(|| async { audit::commit(context.catalog.begin().await?, actor, event.clone()).await }).await?;
@@ -168,11 +166,35 @@ fn linked_file_name(
     Some(files::attachment_file(&own, &attachment.name))
 }
 
+/// Whose link a caller makes, and until when it can last.
+fn maker(who: &Writer) -> Result<(LinkMaker, Option<Timestamp>), Denied> {
+    let Authentication { credential, expires_at } = who.authentication();
+    match credential {
+        Credential::ApiToken { id, .. } => Ok((LinkMaker::Token(*id), Some(*expires_at))),
+        Credential::Oidc { admitted_by, .. } => {
+            Ok((LinkMaker::Admitted(who.id(), RuleMark::of(&admitted_by.rule)), None))
+        }
+        Credential::Link => Err(Denied::Forbidden(Action::ContentWrite)),
+    }
+}
+
+/// A principal with the rights that a rule admits it with. A link is for a file of an image that the claims of its maker
+/// reached, and another image has other files: which values the claims had does not matter any more.
+fn admitted(found: Admittable) -> Principal {
+    let Admittable { mut principal, by_hand, role, images, .. } = found;
+    principal.grants = by_hand;
+    principal.grants.add(role, ImageScope::with_any_claims(&images));
+    principal
+}
+
 /// The maker of a link, with what it may do now; `None` if its credential has ended or its principal is not active.
 async fn maker_of(catalog: &dyn Catalog, link: &Link, context: RequestContext) -> Result<Option<Caller>, CatalogError> {
     let authentication = Authentication { credential: Credential::Link, expires_at: link.expiry() };
     let found = match link.maker {
-        LinkMaker::Principal(id) => catalog.get_principal(id).await?.map(|principal| (principal, Narrowing::NONE)),
+        LinkMaker::Admitted(id, rule) => {
+            let found = catalog.list_admittable(id).await?.into_iter().find(|found| RuleMark::of(&found.rule) == rule);
+            found.map(|found| (admitted(found), Narrowing::NONE))
+        }
         LinkMaker::Token(id) => {
             let found = catalog.get_token_by_id(id).await?;
             let found = found.filter(|Timed { value, now }| value.token.is_live(*now));

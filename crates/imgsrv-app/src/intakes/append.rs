@@ -126,7 +126,7 @@ impl Intakes {
         admission: &Admission,
     ) -> Result<u64> {
         let context = &self.context;
-        let (name, attempt) = retrying(|| self.begin(id, offset)).await?;
+        let (name, attempt) = retrying(|| self.begin(who, id, offset)).await?;
         let (space, attempted) = (admission.space.clone(), attempt.clone());
         let request =
             StageRequest { session: id, name, attempt: attempted, declared: None, checksum: None, space, body };
@@ -143,10 +143,10 @@ impl Intakes {
         Ok(part.size.get())
     }
 
-    async fn begin(&self, id: UploadId, offset: u64) -> Result<(BlobName, Attempt)> {
+    async fn begin(&self, who: &Writer, id: UploadId, offset: u64) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.context.ids.next());
         let mut tx = self.context.catalog.begin().await?;
-        let session = lock_upload(&mut *tx, id).await?;
+        let session = lock_upload(&mut *tx, id).await?.sent_by(who.sender().clone());
         let last = last_part(&mut *tx, &session).await?;
         let (session, attempt) = session.begin_append(attempt, offset, last.as_ref(), tx.now())?;
         tx.update_upload(&session).await?;

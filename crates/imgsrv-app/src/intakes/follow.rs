@@ -12,7 +12,7 @@ use crate::{
     publishing::queue::enqueue,
 };
 use imgsrv_domain::{
-    access::{Action, Claimed, Grants, ImageScope, Rights, Target},
+    access::{Action, Claimed, Grants, ImageScope, Rights, Sender, Target},
     audit::{Actor, AuditAction, Event},
     claims::Binding,
     digest::BlobClaim,
@@ -40,7 +40,7 @@ pub(crate) async fn upload_ended(
     }
     let now = tx.now();
     let next = match &session.state {
-        UploadState::Ready(claim) => match freeze(context, tx, claim.blob(), &intake).await? {
+        UploadState::Ready(claim) => match freeze(context, tx, claim.blob(), &session.created_by, &intake).await? {
             Ok(job) => intake.publish(job, now),
             Err(reason) => intake.fail(reason, now),
         },
@@ -61,6 +61,7 @@ async fn freeze(
     context: &Context,
     tx: &mut dyn CatalogTx,
     primary: BlobClaim,
+    sender: &Sender,
     intake: &Intake,
 ) -> Result<Result<JobId, String>, CatalogError> {
     let (now, wanted) = (tx.now(), &intake.wanted);
@@ -92,7 +93,7 @@ async fn freeze(
     let NewIntake { variant, operating_system, architecture, format, media_type, .. } = wanted.clone();
     let artifact = NewArtifact { variant, operating_system, architecture, format, primary, media_type };
     drafts::insert_artifact(context, tx, &actor, &version, artifact).await?;
-    tx.record_citation(version.id, &primary.digest, intake.created_by).await?;
+    tx.record_citation(version.id, &primary.digest, sender).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
     tx.update_version(&version).await?;

@@ -15,6 +15,7 @@ use crate::{
     bytes::{
         admission::{check_free_space, check_quota, check_size},
         blocks::require_unblocked,
+        uploads::is_own,
     },
     context::Context,
     error::{Existing, Missing, Result, UseCaseError},
@@ -85,7 +86,8 @@ impl Intakes {
                 && let Some(opened) = tx.get_upload_by_key(who.id(), key).await?
             {
                 let intake = tx.lock_intake(opened.id).await?;
-                let intake = intake.filter(|intake| opened.was_opened_to_append(&upload) && intake.wanted == new);
+                let is_same = |intake: &Intake| opened.was_opened_to_append(&upload) && intake.wanted == new;
+                let intake = intake.filter(|intake| is_own(who, &opened) && is_same(intake));
                 return intake.ok_or_else(|| UseCaseError::KeyReused(key.clone()));
             }
             // Only now: the intake that a repeated request finds may have taken the names.
@@ -102,7 +104,8 @@ impl Intakes {
             }
             check_quota(context, &mut *tx, who.id(), size).await?;
             let now = tx.now();
-            let (session, event) = UploadSession::open_append(id, who.id(), upload, now, context.settings.upload_ttl);
+            let (session, event) =
+                UploadSession::open_append(id, who.sender().clone(), upload, now, context.settings.upload_ttl);
             let intake = Intake::open(id, who.id(), who.admitted_by().cloned(), new.clone(), now);
             tx.insert_upload(&session, key).await?;
             tx.insert_intake(&intake).await?;
@@ -137,7 +140,7 @@ impl Intakes {
     #[tracing::instrument(name = "intake.get", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn get(&self, who: &Writer, id: UploadId) -> Result<IntakeStatus> {
         let catalog = &self.context.catalog;
-        let session = catalog.get_upload(id).await?.filter(|session| session.created_by == who.id());
+        let session = catalog.get_upload(id).await?.filter(|session| is_own(who, session));
         let session = session.ok_or(Missing::Upload(id))?;
         // After its upload, so that it includes what the end of the upload has changed.
         let intake = catalog.get_intake(id).await?.ok_or(Missing::Upload(id))?;

@@ -3,9 +3,10 @@
 
 use crate::auth::caller::Writer;
 use imgsrv_domain::{
-    access::{Reach, Rights, View},
+    access::{Narrowing, Reach, Rights, Sender, View},
+    auth::Principal,
     digest::Digest,
-    ids::{PrincipalId, VersionId},
+    ids::VersionId,
     manifest::{Unpublishable, Untrusted},
     ports::{CatalogError, CatalogTx, UnreadableDigest},
 };
@@ -46,11 +47,11 @@ async fn unreadable(
     let mut missing = BTreeMap::new();
     let mut readable = Vec::new();
     for UnreadableDigest { digest, declared, cited_by } in
-        tx.list_unreadable_digests(version, &who.reach(), who.id()).await?
+        tx.list_unreadable_digests(version, &who.reach(), who.sender()).await?
     {
         missing.insert(digest, declared);
-        if let Some(principal) = cited_by
-            && may_read(tx, principal, &digest).await?
+        if let Some(citer) = cited_by
+            && may_read(tx, citer, &digest).await?
         {
             readable.push(digest);
         }
@@ -59,12 +60,13 @@ async fn unreadable(
     Ok(missing)
 }
 
-/// Whether a principal may read a digest by the roles that were granted to it. What its token or the claims of its issuer
-/// would add or take away is not known here.
-async fn may_read(tx: &mut dyn CatalogTx, principal: PrincipalId, digest: &Digest) -> Result<bool, CatalogError> {
-    let found = tx.get_principal(principal).await?.filter(|principal| principal.deactivated_at.is_none());
+/// Whether who has added a digest may read it, by the roles that its principal has now, on the images that its credential
+/// left. What the claims of its issuer would add is not known here.
+async fn may_read(tx: &mut dyn CatalogTx, citer: Sender, digest: &Digest) -> Result<bool, CatalogError> {
+    let found = tx.get_principal(citer.principal).await?.filter(Principal::is_active);
     let Some(principal) = found else { return Ok(false) };
-    let rights = Rights::of(principal.grants);
+    let narrowing = Narrowing { roles: None, images: citer.images.clone() };
+    let rights = Rights { narrowing, ..Rights::of(principal.grants) };
     let is_everywhere = View::of_everything(Some(&rights)) == View::All;
-    Ok(is_everywhere || tx.is_readable(digest, &Reach::of(Some(&rights)), principal.id).await?)
+    Ok(is_everywhere || tx.is_readable(digest, &Reach::of(Some(&rights)), &citer).await?)
 }

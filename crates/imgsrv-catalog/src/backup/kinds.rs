@@ -173,7 +173,9 @@ kinds! {
         id: AttachmentId, version_id: VersionId, artifact_id: ArtifactId, name: AttachmentName, media_type: MediaType,
         blob_digest: Digest, blob_size_bytes: ByteSize, created_at: Timestamp,
     }
-    Citations: "citations" in "citations" by 3 { version_id: VersionId, digest: Digest, principal_id: PrincipalId }
+    Citations: "citations" in "citations" by 4 {
+        version_id: VersionId, digest: Digest, principal_id: PrincipalId, image_scope: ImageScope,
+    }
     Files: "files" in "version_files" by 2 {
         version_id: VersionId, name: String, artifact_id: ArtifactId, attachment_id: AttachmentId,
     }
@@ -225,11 +227,11 @@ kinds! {
     Blobs: "blobs" in "blobs" by 1 {
         digest: Digest, size_bytes: ByteSize, storage_name: BlobName, created_at: Timestamp,
     }
-    BlobSenders: "blob-senders" in "blob_senders" by 2 {
-        digest: Digest, principal_id: PrincipalId, sent_at: Timestamp,
+    BlobSenders: "blob-senders" in "blob_senders" by 3 {
+        digest: Digest, principal_id: PrincipalId, image_scope: ImageScope, sent_at: Timestamp,
     }
     Uploads: "uploads" in "upload_sessions" by 1 {
-        id: UploadId, created_by: PrincipalId, kind: String, expected_digest: String, digest_computed: bool,
+        id: UploadId, created_by: PrincipalId, image_scope: ImageScope, kind: String, expected_digest: String, digest_computed: bool,
         expected_size_bytes: ByteSize, media_type_hint: MediaType, filename_hint: ShortText,
         idempotency_key: IdempotencyKey, state: String, failure_reason: String, expires_at: Timestamp,
         received_bytes: ByteSize, attempts: i64, created_at: Timestamp, updated_at: Timestamp, revision: Revision,

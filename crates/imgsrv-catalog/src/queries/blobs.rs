@@ -3,13 +3,12 @@
 use crate::{
     core::{Connection, Dialects, SqlCatalog, SqlDatabase, values},
     repos::{blobs, versions::select as versions},
-    rows::reach::{self, readable, readable_values, required, serving},
+    rows::reach::{self, readable, readable_values, required, sent, serving},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::{Reach, View},
+    access::{Reach, Sender, View},
     digest::Digest,
-    ids::PrincipalId,
     ports::{BlobQueries, CatalogError, TrustedBlob},
     version::Version,
 };
@@ -17,7 +16,7 @@ use imgsrv_domain::{
 /// The trusted blob with the digest `$1`, since when the reader could have known it: when the first version that it may
 /// read was published, else `$otherwise`. Others may have stored the same bytes long before, which tells nothing.
 macro_rules! shown {
-    ($now:literal, $shown:expr, $otherwise:literal) => {
+    ($now:literal, $shown:expr, $otherwise:expr) => {
         concat!(
             "SELECT b.digest, b.size_bytes, b.storage_name, known.since AS created_at FROM blobs b
             CROSS JOIN (SELECT coalesce((SELECT l.published_at ",
@@ -34,15 +33,11 @@ const SERVED: Dialects = Dialects {
 };
 macro_rules! readable_blob {
     ($dialect:ident, $now:literal) => {
-        shown!(
-            $now,
-            readable!($dialect, "$3", "$4"),
-            "(SELECT sent_at FROM blob_senders WHERE digest = $1 AND principal_id = $2)"
-        )
+        shown!($now, readable!($dialect, "$4", "$5"), concat!("(SELECT min(sent_at) ", sent!($dialect), ")"))
     };
 }
 const READABLE: Dialects =
-    Dialects { sqlite: readable_blob!(sqlite, "$5"), postgres: readable_blob!(postgres, "catalog_now()") };
+    Dialects { sqlite: readable_blob!(sqlite, "$6"), postgres: readable_blob!(postgres, "catalog_now()") };
 
 macro_rules! revoked {
     ($dialect:ident, $now:literal) => {
@@ -79,7 +74,7 @@ impl<D: SqlDatabase> BlobQueries for SqlCatalog<D> {
         &self,
         digest: &Digest,
         reach: &Reach,
-        sender: Option<PrincipalId>,
+        sender: Option<&Sender>,
     ) -> Result<Option<TrustedBlob>, CatalogError> {
         let values = self.with_time(readable_values(digest, reach, sender))?;
         self.reader().await?.find(READABLE, values).await

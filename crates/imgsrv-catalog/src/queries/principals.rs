@@ -32,12 +32,21 @@ macro_rules! stored_token {
 }
 const STORED_TOKEN: Dialects = stored_token!("t.lookup_key");
 pub(crate) const TOKEN_BY_ID: Dialects = stored_token!("t.id");
+/// The roles that `principals p` has by hand.
+macro_rules! by_hand {
+    () => {
+        "(SELECT string_agg(role || ' ' || coalesce(images, '*'), ',') FROM principal_roles
+        WHERE principal_id = p.id AND by_hand) AS roles_by_hand"
+    };
+}
+pub(crate) use by_hand;
+
 const ADMISSION: &str = concat!(
     "SELECT ",
     principals::columns!(),
-    ", i.seen_at, (SELECT string_agg(role || ' ' || coalesce(images, '*'), ',') FROM principal_roles
-        WHERE principal_id = p.id AND by_hand) AS roles_by_hand,
-    g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
+    ", i.seen_at, ",
+    by_hand!(),
+    ", g.granted_at, g.ended_at FROM oidc_identities i JOIN principals p ON p.id = i.principal_id
     LEFT JOIN provisioning_grants g ON g.principal_id = p.id AND g.rule_id = $3 AND g.role = $4
     WHERE i.issuer = $1 AND i.subject = $2"
 );

@@ -7,10 +7,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::Reach,
+    access::{Reach, Sender},
     blocks::BlockChecksums,
     digest::Digest,
-    ids::PrincipalId,
     page::{Page, PageRequest},
     ports::{BlobName, CatalogError, QuarantinedBlob, StoredBlob, VerificationQueries, VerificationTotals},
     time::Timestamp,
@@ -30,7 +29,7 @@ macro_rules! is_readable_and_quarantined {
     };
 }
 const IS_READABLE_AND_QUARANTINED: Dialects = Dialects {
-    sqlite: is_readable_and_quarantined!(sqlite, "$5"),
+    sqlite: is_readable_and_quarantined!(sqlite, "$6"),
     postgres: is_readable_and_quarantined!(postgres, "catalog_now()"),
 };
 const LIST_QUARANTINED: &str = "SELECT digest, size_bytes, created_at, verified_at, looked_at FROM blobs
@@ -78,7 +77,7 @@ impl<D: SqlDatabase> VerificationQueries for SqlCatalog<D> {
         &self,
         digest: &Digest,
         reach: &Reach,
-        sender: Option<PrincipalId>,
+        sender: Option<&Sender>,
     ) -> Result<bool, CatalogError> {
         let mut reader = self.reader().await?;
         if *reach == Reach::ALL {

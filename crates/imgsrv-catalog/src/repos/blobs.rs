@@ -6,9 +6,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::Reach,
+    access::{Reach, Sender},
     digest::Digest,
-    ids::{PrincipalId, VersionId},
+    ids::VersionId,
     ports::{BlobLedger, BlobName, CatalogError, TrustedBlob},
     time::Timestamp,
 };
@@ -71,11 +71,11 @@ const MARK_REFERENCED: Dialects = change_in_order!(
         UNION SELECT blob_digest FROM attachments WHERE version_id = $1)"
 );
 const IS_READABLE: Dialects = Dialects {
-    sqlite: concat!("SELECT ", is_readable!(sqlite, "$5")),
-    postgres: concat!("SELECT ", is_readable!(postgres, "$5")),
+    sqlite: concat!("SELECT ", is_readable!(sqlite, "$6")),
+    postgres: concat!("SELECT ", is_readable!(postgres, "$6")),
 };
-const RECORD_SENDER: &str = "INSERT INTO blob_senders (digest, principal_id, sent_at) VALUES ($1, $2, $3)
-    ON CONFLICT (digest, principal_id) DO NOTHING";
+const RECORD_SENDER: &str = "INSERT INTO blob_senders (digest, principal_id, image_scope, sent_at)
+    VALUES ($1, $2, $3, $4) ON CONFLICT (digest, principal_id, image_scope) DO NOTHING";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     IS_STORED,
@@ -114,13 +114,13 @@ impl<C: Connection> BlobLedger for SqlTx<C> {
         self.execute_on(RELEASE_OF_VERSION, values![version, self.time()]).await.map(drop)
     }
 
-    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: PrincipalId) -> Result<bool, CatalogError> {
+    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: &Sender) -> Result<bool, CatalogError> {
         let values = [readable_values(digest, reach, Some(sender)), values![self.time()]].concat();
         self.get(IS_READABLE, values).await
     }
 
-    async fn record_sender(&mut self, sender: PrincipalId, digest: &Digest) -> Result<(), CatalogError> {
-        self.execute(RECORD_SENDER, values![digest, sender, self.time()]).await.map(drop)
+    async fn record_sender(&mut self, sender: &Sender, digest: &Digest) -> Result<(), CatalogError> {
+        self.execute(RECORD_SENDER, values![digest, sender.principal, sender.images, self.time()]).await.map(drop)
     }
 
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError> {

@@ -3,11 +3,11 @@
 use crate::{
     core::{Connection, Corrupt, Dialects, Record, Row, SqlTx, Statement, values},
     repos::blobs,
-    rows::reach::{self, is_served, readable},
+    rows::reach::{self, is_served, readable, within},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    access::Reach,
+    access::{ImageScope, Reach, Sender},
     digest::Digest,
     ids::{ArtifactId, AttachmentId, PrincipalId, VersionId},
     inspection::{Inspection, Warning},
@@ -58,22 +58,26 @@ const LOCK_UNTRUSTED: Dialects = Dialects {
         untrusted!("locked blobs")
     ),
 };
-const RECORD_CITATION: &str = "INSERT INTO citations (version_id, digest, principal_id) VALUES ($1, $2, $3)
-    ON CONFLICT (version_id, digest, principal_id) DO NOTHING";
+const RECORD_CITATION: &str = "INSERT INTO citations (version_id, digest, principal_id, image_scope)
+    VALUES ($1, $2, $3, $4) ON CONFLICT (version_id, digest, principal_id, image_scope) DO NOTHING";
 macro_rules! unreadable {
     ($dialect:ident) => {
         concat!(
-            "SELECT named.digest, named.size_bytes AS declared, c.principal_id AS cited_by FROM (
+            "SELECT named.digest, named.size_bytes AS declared, c.principal_id AS cited_by, c.image_scope FROM (
                     SELECT primary_blob_digest AS digest, primary_blob_size_bytes AS size_bytes FROM artifacts
                         WHERE version_id = $1
                     UNION SELECT blob_digest, blob_size_bytes FROM attachments WHERE version_id = $1) named
-                LEFT JOIN citations c ON c.version_id = $1 AND c.digest = named.digest AND c.principal_id <> $2
+                LEFT JOIN citations c ON c.version_id = $1 AND c.digest = named.digest
+                    AND NOT (c.principal_id = $2 AND c.image_scope = $3)
                 WHERE NOT EXISTS (SELECT 1 FROM blob_senders s WHERE s.digest = named.digest
-                    AND (s.principal_id = $2 OR s.principal_id IN (SELECT principal_id FROM citations
-                        WHERE version_id = $1 AND digest = named.digest)))
-                AND NOT ",
-            is_served!("named.digest", "$5", readable!($dialect, "$3", "$4")),
-            " ORDER BY named.digest, named.size_bytes, cited_by"
+                    AND ((s.principal_id = $2 AND ",
+            within!($dialect, "s.image_scope", "$3"),
+            ") OR EXISTS (SELECT 1 FROM citations b WHERE b.version_id = $1 AND b.digest = named.digest
+                        AND b.principal_id = s.principal_id AND ",
+            within!($dialect, "s.image_scope", "b.image_scope"),
+            "))) AND NOT ",
+            is_served!("named.digest", "$6", readable!($dialect, "$4", "$5")),
+            " ORDER BY named.digest, named.size_bytes, cited_by, c.image_scope"
         )
     };
 }
@@ -190,22 +194,18 @@ impl<C: Connection> ManifestRepo for SqlTx<C> {
         self.untrusted(LOCK_UNTRUSTED, version).await
     }
 
-    async fn record_citation(
-        &mut self,
-        version: VersionId,
-        digest: &Digest,
-        principal: PrincipalId,
-    ) -> Result<(), CatalogError> {
-        self.execute(RECORD_CITATION, values![version, digest, principal]).await.map(drop)
+    async fn record_citation(&mut self, version: VersionId, digest: &Digest, by: &Sender) -> Result<(), CatalogError> {
+        self.execute(RECORD_CITATION, values![version, digest, by.principal, by.images]).await.map(drop)
     }
 
     async fn list_unreadable_digests(
         &mut self,
         version: VersionId,
         reach: &Reach,
-        sender: PrincipalId,
+        sender: &Sender,
     ) -> Result<Vec<UnreadableDigest>, CatalogError> {
-        let values = [values![version, sender], reach::patterns(&reach.read), values![self.time()]].concat();
+        let own = values![version, sender.principal, sender.images];
+        let values = [own, reach::patterns(&reach.read), values![self.time()]].concat();
         self.list(LIST_UNREADABLE, values).await
     }
 
@@ -349,7 +349,10 @@ impl Record for UnreadableDigest {
     const ID: &'static str = "digest";
 
     fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
-        Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, cited_by: row.optional("cited_by")? })
+        let (principal, images): (Option<PrincipalId>, Option<ImageScope>) =
+            (row.optional("cited_by")?, row.optional("image_scope")?);
+        let cited_by = principal.zip(images).map(|(principal, images)| Sender { principal, images });
+        Ok(Self { digest: row.get("digest")?, declared: row.get("declared")?, cited_by })
     }
 }
 

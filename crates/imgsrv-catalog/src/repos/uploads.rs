@@ -17,7 +17,7 @@ use imgsrv_domain::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.created_by, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
+            "SELECT s.id, s.created_by, s.image_scope, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
             s.media_type_hint, s.filename_hint, s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts,
             s.frontier_writer_attempt, s.frontier_writer_number, s.hashed_bytes, s.hashed_state,
             s.hashed_blocks, s.created_at, s.updated_at, s.revision, s.frontier_number, f.attempt AS frontier_attempt, f.size_bytes AS frontier_size,
@@ -56,13 +56,13 @@ const SUM_STAGED_BYTES_OF: &str = "SELECT CAST(coalesce(sum(expected_size_bytes)
     WHERE created_by = $1 AND state IN ('created', 'uploading', 'completed', 'ingesting')";
 const INSERT: &str = "INSERT INTO upload_sessions (id, expires_at, updated_at, state, expected_digest, digest_computed,
     received_bytes, attempts, frontier_writer_attempt, frontier_writer_number, frontier_number, hashed_bytes,
-    hashed_state, hashed_blocks, failure_reason, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
+    hashed_state, hashed_blocks, failure_reason, image_scope, created_by, expected_size_bytes, kind, media_type_hint, filename_hint, created_at,
     idempotency_key, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 1)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, 1)";
 const UPDATE: &str = "UPDATE upload_sessions SET expires_at = $2, updated_at = $3, state = $4, expected_digest = $5,
     digest_computed = $6, received_bytes = $7, attempts = $8, frontier_writer_attempt = $9, frontier_writer_number = $10,
     frontier_number = $11, hashed_bytes = $12, hashed_state = $13, hashed_blocks = $14, failure_reason = $15,
-    revision = revision + 1 WHERE id = $1 AND revision = $16";
+    image_scope = $16, revision = revision + 1 WHERE id = $1 AND revision = $17";
 const RELEASE_KEY: &str = "UPDATE upload_sessions SET idempotency_key = NULL WHERE id = $1";
 const GET_PART: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
     hash_blocks FROM upload_parts WHERE session_id = $1 AND number = $2";
@@ -108,7 +108,7 @@ fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {
     let received = values![columns.received_bytes, columns.attempts];
     let writer = values![columns.frontier_writer_attempt, columns.frontier_writer_number, columns.frontier_number];
     let ingest = values![columns.hashed_bytes, columns.hashed_state, columns.hashed_blocks, columns.failure_reason];
-    [times, digest, received, writer, ingest, own].concat()
+    [times, digest, received, writer, ingest, values![session.created_by.images], own].concat()
 }
 
 #[async_trait]
@@ -151,7 +151,7 @@ impl<C: Connection> UploadRepo for SqlTx<C> {
         let UploadRecord { created_by, media_type_hint, filename_hint, created_at, .. } = &**session;
         let (size, kind) = (session.size(), session.declared().kind().as_str());
         let own = values![
-            created_by,
+            created_by.principal,
             size,
             kind,
             media_type_hint,

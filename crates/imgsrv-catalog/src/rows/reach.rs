@@ -2,9 +2,8 @@
 
 use crate::core::{Stored, Value, values};
 use imgsrv_domain::{
-    access::{ImageScope, Reach, View},
+    access::{ImageScope, Reach, Sender, View},
     digest::Digest,
-    ids::PrincipalId,
 };
 use sqlx::types::Json;
 
@@ -112,13 +111,49 @@ macro_rules! is_served {
 }
 pub(crate) use is_served;
 
-/// Whether a reach shows an image that serves the digest `$1`, or the principal `$2` has sent it. The scopes of readers
-/// are `$3` and `$4`.
+/// Whether every pattern of the scope `$inner` is within one of `$outer`, as [`ImageScope::contains`] decides.
+macro_rules! within {
+    (sqlite, $inner:literal, $outer:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM json_each('[\"' || replace(",
+            $inner,
+            ", ' ', '\",\"') || '\"]') n WHERE NOT EXISTS (SELECT 1 FROM json_each('[\"' || replace(",
+            $outer,
+            ", ' ', '\",\"') || '\"]') o WHERE n.value GLOB o.value))"
+        )
+    };
+    (postgres, $inner:literal, $outer:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM unnest(string_to_array(",
+            $inner,
+            ", ' ')) n (value) WHERE NOT EXISTS (SELECT 1 FROM unnest(string_to_array(",
+            $outer,
+            ", ' ')) o (value) WHERE n.value LIKE replace(replace(o.value, '_', '\\_'), '*', '%')))"
+        )
+    };
+}
+pub(crate) use within;
+
+/// The rows of `blob_senders` for the digest `$1` that the principal `$2` may use with a credential for the images `$3`.
+macro_rules! sent {
+    ($dialect:ident) => {
+        concat!(
+            "FROM blob_senders WHERE digest = $1 AND principal_id = $2 AND ",
+            $crate::rows::reach::within!($dialect, "image_scope", "$3")
+        )
+    };
+}
+pub(crate) use sent;
+
+/// Whether a reach shows an image that serves the digest `$1`, or the sender `$2` with the images `$3` may use it. The
+/// scopes of readers are `$4` and `$5`.
 macro_rules! is_readable {
     ($dialect:ident, $now:literal) => {
         concat!(
-            "(EXISTS (SELECT 1 FROM blob_senders WHERE digest = $1 AND principal_id = $2) OR ",
-            $crate::rows::reach::is_served!("$1", $now, $crate::rows::reach::readable!($dialect, "$3", "$4")),
+            "(EXISTS (SELECT 1 ",
+            $crate::rows::reach::sent!($dialect),
+            ") OR ",
+            $crate::rows::reach::is_served!("$1", $now, $crate::rows::reach::readable!($dialect, "$4", "$5")),
             ")"
         )
     };
@@ -126,6 +161,7 @@ macro_rules! is_readable {
 pub(crate) use is_readable;
 
 /// The values of [`is_readable`].
-pub(crate) fn readable_values(digest: &Digest, reach: &Reach, sender: Option<PrincipalId>) -> Vec<Value> {
-    [values![digest, sender], patterns(&reach.read)].concat()
+pub(crate) fn readable_values(digest: &Digest, reach: &Reach, sender: Option<&Sender>) -> Vec<Value> {
+    let (principal, images) = (sender.map(|sender| sender.principal), sender.map(|sender| sender.images.clone()));
+    [values![digest, principal, images], patterns(&reach.read)].concat()
 }

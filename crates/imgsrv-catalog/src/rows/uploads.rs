@@ -2,6 +2,7 @@
 
 use crate::core::{Corrupt, Record, Row};
 use imgsrv_domain::{
+    access::Sender,
     blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::AttemptId,
@@ -163,7 +164,7 @@ impl Record for UploadSession {
         };
         let record = UploadRecord {
             id: row.get("id")?,
-            created_by: row.get("created_by")?,
+            created_by: Sender { principal: row.get("created_by")?, images: row.get("image_scope")? },
             media_type_hint: row.optional("media_type_hint")?,
             filename_hint: row.optional("filename_hint")?,
             state: columns.decode(row.get("expected_size_bytes")?, frontier).map_err(|why| row.corrupt(why.why()))?,
@@ -215,7 +216,7 @@ mod tests {
     /// An append upload of no bytes and of undeclared digest, in each of its states.
     fn sessions() -> [UploadSession; 6] {
         let new = NewAppendUpload { size: ByteSize::ZERO, digest: None, media_type_hint: None };
-        let (id, by) = (UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()));
+        let (id, by) = (UploadId::new(Uuid::nil()), Sender::unlimited(PrincipalId::new(Uuid::nil())));
         let created = UploadSession::open_append(id, by, new, NOW, TERM).0;
         let aborted = created.clone().abort(NOW).unwrap().0;
         let completed = created.clone().complete_empty(NOW).unwrap().0;
@@ -256,7 +257,7 @@ mod tests {
     fn a_final_session_has_no_attempts() {
         let claim = BlobClaim { digest: Digest::new([7; 32]), size: ByteSize::ZERO };
         let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
-        let (id, by) = (UploadId::new(Uuid::nil()), PrincipalId::new(Uuid::nil()));
+        let (id, by) = (UploadId::new(Uuid::nil()), Sender::unlimited(PrincipalId::new(Uuid::nil())));
         let ready = UploadSession::already_ready(id, by, new, NOW).0;
         let altered = UploadStateColumns { attempts: 1, ..(&ready).into() };
         assert!(restored(&ready, &altered).is_err());

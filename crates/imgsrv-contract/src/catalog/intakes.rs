@@ -6,6 +6,7 @@ use super::{
 };
 use crate::uuid;
 use imgsrv_domain::{
+    access::Sender,
     claims::{Binding, ClaimValues},
     digest::ByteSize,
     ids::{AttemptId, UploadId},
@@ -38,7 +39,7 @@ async fn intake(tx: &mut dyn CatalogTx, size: i64) -> (UploadSession, Intake) {
     let now = tx.now();
     let by = new_principal(tx, &[]).await.id;
     let new = NewAppendUpload { size: size.try_into().unwrap(), digest: None, media_type_hint: None };
-    let (session, _) = UploadSession::open_append(UploadId::new(uuid()), by, new, now, TTL);
+    let (session, _) = UploadSession::open_append(UploadId::new(uuid()), Sender::unlimited(by), new, now, TTL);
     let intake = {
         let claims = ClaimValues::new([("repository", "acme/'images'")]);
         let admitted_by = Some(Binding { rule: "ci".parse().unwrap(), claims });
@@ -65,7 +66,8 @@ pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
     assert_eq!(read.declared(), Claim::Undeclared(ByteSize::ZERO));
     assert_eq!(read.digest().unwrap().to_string(), digest);
     assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
-    let open = fresh.catalog.list_open_uploads(Some(session.created_by), None, &PageRequest::FIRST).await.unwrap();
+    let open =
+        fresh.catalog.list_open_uploads(Some(session.created_by.principal), None, &PageRequest::FIRST).await.unwrap();
     assert_eq!(open.items, []);
 }
 
@@ -123,10 +125,10 @@ pub(super) async fn staged_bytes_are_the_sum_of_expected_sizes(fresh: Fresh) {
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), 0);
     let first = session(&mut *tx, claim(1), TTL).await;
     let (second, _) = intake(&mut *tx, 1000).await;
-    assert_eq!(tx.sum_staged_bytes_of(second.created_by).await.unwrap(), 1000);
+    assert_eq!(tx.sum_staged_bytes_of(second.created_by.principal).await.unwrap(), 1000);
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get() + 1000);
     let now = tx.now();
     tx.update_upload(&second.clone().abort(now).unwrap().0).await.unwrap();
     assert_eq!(tx.sum_staged_bytes().await.unwrap(), first.size().get());
-    assert_eq!(tx.sum_staged_bytes_of(second.created_by).await.unwrap(), 0);
+    assert_eq!(tx.sum_staged_bytes_of(second.created_by.principal).await.unwrap(), 0);
 }

@@ -2,10 +2,12 @@
 
 use super::{
     Fresh,
-    samples::{attachment, claim, debian, new_artifact, new_principal, new_token},
+    rules::rule,
+    samples::{attachment, claim, debian, new_artifact, new_principal, new_token, scope},
 };
 use imgsrv_domain::{
     auth::Role,
+    claims::RuleImages,
     link::{LinkKey, LinkedFile},
     ports::LinkTarget,
 };
@@ -59,4 +61,39 @@ pub(super) async fn a_token_is_found_by_its_id_with_its_principal(fresh: Fresh) 
     }
     let unknown = imgsrv_domain::ids::TokenId::new(owner.id.uuid());
     assert!(fresh.catalog.get_token_by_id(unknown).await.unwrap().is_none());
+}
+
+pub(super) async fn a_principal_is_found_with_the_rules_that_admit_it(fresh: Fresh) {
+    let mut tx = fresh.begin().await;
+    let now = tx.now();
+    let principal = new_principal(&mut *tx, &[]).await;
+    let (first, second, mut limited) = (rule("a", now), rule("b", now), rule("c", now));
+    limited.terms.images = RuleImages::matching(["{claims.repository}-*".parse().unwrap()]).unwrap();
+    for rule in [&first, &second, &limited] {
+        tx.insert_rule(rule).await.unwrap();
+    }
+    for rule in [&first, &limited] {
+        tx.grant_by_rule(&rule.id, principal.id, rule.terms.role, now).await.unwrap();
+    }
+    tx.grant_role(principal.id, Role::ContentReader, Some(&scope(&["tools"]))).await.unwrap();
+    tx.commit().await.unwrap();
+    let listed = async || {
+        let mut found = fresh.catalog.list_admittable(principal.id).await.unwrap();
+        found.sort_by_key(|found| found.rule.clone());
+        found
+    };
+    let found = listed().await;
+    let terms: Vec<_> = found.iter().map(|found| (&found.rule, found.role, &found.images)).collect();
+    let expected = [&first, &limited].map(|rule| (&rule.id, rule.terms.role, &rule.terms.images));
+    assert_eq!(terms, expected);
+    assert_eq!(found[0].principal.id, principal.id);
+    assert_eq!(found[0].by_hand.get(Role::ContentReader), Some(&scope(&["tools"])));
+    assert_eq!(found[0].by_hand.roles().count(), 1);
+
+    let mut disabled = first.clone();
+    disabled.terms.enabled = false;
+    fresh.write(async |tx| tx.update_rule(&disabled).await.unwrap()).await;
+    assert_eq!(listed().await.len(), 1);
+    fresh.write(async |tx| tx.revoke_role(principal.id, limited.terms.role).await.unwrap()).await;
+    assert_eq!(listed().await, []);
 }

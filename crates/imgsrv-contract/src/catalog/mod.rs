@@ -225,6 +225,7 @@ const CASES: &[Case<Fresh>] = cases![
     links::the_first_key_is_kept_until_it_is_replaced,
     links::a_file_is_found_with_the_generation_of_its_image,
     links::a_token_is_found_by_its_id_with_its_principal,
+    links::a_principal_is_found_with_the_rules_that_admit_it,
     auth::the_audit_log_is_append_only,
     auth::the_audit_log_is_filtered_and_paged,
     auth::a_deactivated_manager_is_not_live,

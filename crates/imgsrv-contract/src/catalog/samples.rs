@@ -3,7 +3,7 @@
 use super::Fresh;
 use crate::uuid;
 use imgsrv_domain::{
-    access::{ImageScope, Narrowing, Visibility},
+    access::{ImageScope, Narrowing, Sender, Visibility},
     audit::{Actor, AuditAction, AuditEntry, Event},
     auth::{ApiToken, Attributes, Principal, PrincipalKind, Role},
     digest::{BlobClaim, ByteSize, Digest},
@@ -193,7 +193,7 @@ pub(super) async fn new_job(tx: &mut dyn CatalogTx, version: &Version) -> Publis
 
 /// Opens a session for `claim` by a principal of its own.
 pub(super) async fn session(tx: &mut dyn CatalogTx, claim: BlobClaim, ttl: Duration) -> UploadSession {
-    let by = new_principal(tx, &[]).await.id;
+    let by = Sender { principal: new_principal(tx, &[]).await.id, images: scope(&["debian-*", "tools"]) };
     let (media_type, filename) = ("a/b".parse().unwrap(), "disk.qcow2".parse().unwrap());
     let new = NewUpload { claim, media_type_hint: Some(media_type), filename_hint: Some(filename) };
     let (session, _) = UploadSession::open(UploadId::new(uuid()), by, new, tx.now(), ttl);

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::uuid;
 use imgsrv_domain::{
+    access::Sender,
     blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
@@ -97,7 +98,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     let now = tx.now();
     let open = |claim: BlobClaim| {
         let new = NewUpload { claim, media_type_hint: None, filename_hint: None };
-        UploadSession::open(UploadId::new(uuid()), first.created_by, new, now, TTL).0
+        UploadSession::open(UploadId::new(uuid()), first.created_by.clone(), new, now, TTL).0
     };
     let (second, third, aborted) = (open(claim(2)), open(claim(1)), open(claim(1)));
     for session in [&second, &third, &aborted] {
@@ -107,7 +108,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     tx.commit().await.unwrap();
     let (one, all) = (PageRequest { limit: 1.try_into().unwrap(), after: None }, PageRequest::FIRST);
     let list = async |digest: Option<&Digest>, page: &PageRequest| {
-        let found = fresh.catalog.list_open_uploads(Some(first.created_by), digest, page).await.unwrap();
+        let found = fresh.catalog.list_open_uploads(Some(first.created_by.principal), digest, page).await.unwrap();
         (found.items.iter().map(|session| session.id).collect::<Vec<_>>(), found.next)
     };
     assert_eq!(list(None, &all).await.0, [third.id, second.id, first.id]);
@@ -116,7 +117,7 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     assert_eq!(ids, [third.id]);
     let next = PageRequest { after: next, ..one };
     assert_eq!(list(Some(&digest), &next).await, (vec![first.id], None));
-    let foreign = fresh.catalog.list_open_uploads(Some(first.created_by), None, &next).await;
+    let foreign = fresh.catalog.list_open_uploads(Some(first.created_by.principal), None, &next).await;
     assert!(matches!(foreign, Err(CatalogError::InvalidCursor)));
 }
 
@@ -126,7 +127,7 @@ pub(super) async fn a_session_is_found_by_the_key_of_its_principal(fresh: Fresh)
     let now = tx.now();
     let open = |by| {
         let new = NewUpload { claim: claim(1), media_type_hint: None, filename_hint: None };
-        UploadSession::open(UploadId::new(uuid()), by, new, now, TTL).0
+        UploadSession::open(UploadId::new(uuid()), Sender::unlimited(by), new, now, TTL).0
     };
     let (first, of_other, unkeyed) = (open(one), open(other), open(one));
     let keys: [IdempotencyKey; 2] = ["a\"key".parse().unwrap(), "A\"KEY".parse().unwrap()];

@@ -2,7 +2,7 @@
 
 use super::{Action, ImagePattern, ImageScope, Rights, Role, Target};
 use crate::{
-    claims::{Binding, ClaimName, ClaimValues, ImageTemplate},
+    claims::{Binding, ClaimName, ClaimValues, ImageTemplate, RuleImages},
     names::{ImageName, RuleId},
     oidc::{ProvisioningRule, RuleTerms},
 };
@@ -98,6 +98,13 @@ impl Rights {
 }
 
 impl ImageScope {
+    /// The images of a rule's patterns, whatever values their claims have.
+    pub fn with_any_claims(images: &RuleImages) -> Self {
+        let Some(patterns) = images.patterns() else { return Self::Every };
+        let patterns = patterns.iter().filter_map(|pattern| pattern.for_any_values().parse().ok());
+        Self::matching(patterns).unwrap_or(Self::none())
+    }
+
     /// The images of a rule's patterns that name no claims.
     pub fn without_claims(terms: &RuleTerms) -> Self {
         let Some(patterns) = terms.images.patterns() else { return Self::Every };

@@ -2,10 +2,10 @@
 
 use super::{CatalogError, TrustedBlob};
 use crate::{
-    access::{ImageScope, Reach, View},
+    access::{ImageScope, Reach, Sender, View},
     claims::Binding,
     digest::Digest,
-    ids::{AliasId, ArtifactId, AttachmentId, ImageId, PrincipalId, VersionId},
+    ids::{AliasId, ArtifactId, AttachmentId, ImageId, VersionId},
     image::{Alias, Image},
     inspection::Warning,
     lifecycle::LifecycleFilter,
@@ -57,15 +57,15 @@ pub trait VersionRepo: Send {
     async fn delete_version(&mut self, version: &Version) -> Result<(), CatalogError>;
 }
 
-/// A digest in the manifest of a draft that a principal may not read.
+/// A digest in the manifest of a draft that a sender may not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableDigest {
     /// The digest.
     pub digest: Digest,
     /// The declared size in bytes.
     pub declared: u64,
-    /// Another principal that has added it; there is an item for each of them.
-    pub cited_by: Option<PrincipalId>,
+    /// Who else has added it; there is an item for each of them.
+    pub cited_by: Option<Sender>,
 }
 
 /// Manifests: artifacts, attachments and the names of their files. They change only while their version is a draft.
@@ -75,20 +75,16 @@ pub trait ManifestRepo: Send {
     async fn list_manifest_entries(&mut self, version: VersionId) -> Result<Vec<ManifestEntry>, CatalogError>;
     /// Digests in the manifest of `version` that are not trusted blobs of the declared size; by digest, at most 100.
     async fn list_untrusted_digests(&mut self, version: VersionId) -> Result<Vec<Untrusted>, CatalogError>;
-    /// Records that a principal has added a digest to the manifest of a draft, until that is published.
-    async fn record_citation(
-        &mut self,
-        version: VersionId,
-        digest: &Digest,
-        principal: PrincipalId,
-    ) -> Result<(), CatalogError>;
-    /// The digests in the manifest of `version` that a principal may not read; see
-    /// [`is_readable`](super::BlobLedger::is_readable). Those that another principal has added and sent are left out.
+    /// Records who has added a digest to the manifest of a draft, until that is published.
+    async fn record_citation(&mut self, version: VersionId, digest: &Digest, by: &Sender) -> Result<(), CatalogError>;
+    /// The digests in the manifest of `version` that `sender` may not read; see
+    /// [`is_readable`](super::BlobLedger::is_readable). Those that somebody else has added and may use, because it was sent
+    /// within its reach, are left out.
     async fn list_unreadable_digests(
         &mut self,
         version: VersionId,
         reach: &Reach,
-        sender: PrincipalId,
+        sender: &Sender,
     ) -> Result<Vec<UnreadableDigest>, CatalogError>;
     /// The same, and locks the trusted blobs of the version, so that none of them is deleted before the end of the
     /// transaction.

@@ -2,10 +2,12 @@
 
 use super::{CatalogError, Timed};
 use crate::{
-    auth::StoredToken,
-    ids::{ArtifactId, ImageId, TokenId},
+    access::{Grants, Role},
+    auth::{Principal, StoredToken},
+    claims::RuleImages,
+    ids::{ArtifactId, ImageId, PrincipalId, TokenId},
     link::{LinkKey, LinkedFile},
-    names::{ImageName, VersionName},
+    names::{ImageName, RuleId, VersionName},
 };
 use async_trait::async_trait;
 
@@ -20,6 +22,21 @@ pub struct LinkTarget {
     pub artifact: ArtifactId,
     /// The generation of the links of the image: those of an earlier one are revoked.
     pub generation: u32,
+}
+
+/// A principal that an enabled rule admits, and what the rule grants to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admittable {
+    /// The principal.
+    pub principal: Principal,
+    /// The roles that it has by hand.
+    pub by_hand: Grants,
+    /// The rule.
+    pub rule: RuleId,
+    /// The role that it grants, and has not ended to grant.
+    pub role: Role,
+    /// On which images.
+    pub images: RuleImages,
 }
 
 /// The key of links, and the generations of the links of images.
@@ -42,4 +59,6 @@ pub trait LinkQueries: Send + Sync {
     async fn get_link_target(&self, file: LinkedFile) -> Result<Option<LinkTarget>, CatalogError>;
     /// The token with that id, with its principal.
     async fn get_token_by_id(&self, id: TokenId) -> Result<Option<Timed<StoredToken>>, CatalogError>;
+    /// The principal with that id, once for each enabled rule with a live grant for it.
+    async fn list_admittable(&self, id: PrincipalId) -> Result<Vec<Admittable>, CatalogError>;
 }

@@ -44,7 +44,7 @@ pub use uploads::*;
 pub use verification::*;
 pub use work::*;
 
-pub use crate::access::{Reach, View};
+pub use crate::access::{Reach, Sender, View};
 use crate::time::Timestamp;
 use uuid::Uuid;
 

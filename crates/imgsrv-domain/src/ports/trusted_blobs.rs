@@ -2,9 +2,9 @@
 
 use super::{BlobName, CatalogError};
 use crate::{
-    access::{Reach, View},
+    access::{Reach, Sender, View},
     digest::{BlobClaim, Digest},
-    ids::{PrincipalId, VersionId},
+    ids::VersionId,
     time::Timestamp,
     version::Version,
 };
@@ -37,11 +37,12 @@ pub trait BlobLedger: Send {
     async fn release_blobs(&mut self, version: VersionId) -> Result<(), CatalogError>;
     /// Whether a blob, trusted or quarantined, is stored as `name`.
     async fn is_stored(&mut self, name: &BlobName) -> Result<bool, CatalogError>;
-    /// Whether a principal may read a blob with that digest: a published version of an image that `reach` shows
-    /// refers to it, and is neither revoked nor a tombstone, or the principal has sent its bytes.
-    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: PrincipalId) -> Result<bool, CatalogError>;
-    /// Records that a principal has sent the bytes of the blob with that digest. The record is deleted with the blob.
-    async fn record_sender(&mut self, sender: PrincipalId, digest: &Digest) -> Result<(), CatalogError>;
+    /// Whether a sender may read a blob with that digest: a published version of an image that `reach` shows
+    /// refers to it, and is neither revoked nor a tombstone, or its bytes were sent by one that it
+    /// [covers](Sender::covers).
+    async fn is_readable(&mut self, digest: &Digest, reach: &Reach, sender: &Sender) -> Result<bool, CatalogError>;
+    /// Records who has sent the bytes of the blob with that digest. The record is deleted with the blob.
+    async fn record_sender(&mut self, sender: &Sender, digest: &Digest) -> Result<(), CatalogError>;
     /// Records bytes that are durable under their name, and that are not verified until
     /// [`record_verified`](super::VerificationRepo::record_verified). Replaces a quarantined blob of the same digest, whose name becomes a
     /// orphan; a digest that is trusted already is [`Conflict::BlobDigest`](super::Conflict::BlobDigest).
@@ -59,13 +60,13 @@ pub trait BlobQueries: Send + Sync {
     /// time is that of the publication: when others stored it tells nothing.
     async fn get_blob(&self, digest: &Digest, see: View) -> Result<Option<TrustedBlob>, CatalogError>;
     /// The trusted blob with that digest, if a published version of an image that `reach` shows refers to it, and is
-    /// neither revoked nor a tombstone, or if `sender` has sent its bytes. Its time is that of the publication or of the
-    /// sending.
+    /// neither revoked nor a tombstone, or if its bytes were sent by one that `sender` [covers](Sender::covers). Its time is
+    /// that of the publication or of the sending.
     async fn get_readable_blob(
         &self,
         digest: &Digest,
         reach: &Reach,
-        sender: Option<PrincipalId>,
+        sender: Option<&Sender>,
     ) -> Result<Option<TrustedBlob>, CatalogError>;
     /// A revoked version, and no tombstone, of an image that `reach` shows that refers to the digest.
     async fn get_revoked_version_of(&self, digest: &Digest, reach: &Reach) -> Result<Option<Version>, CatalogError>;

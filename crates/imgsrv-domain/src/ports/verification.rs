@@ -2,10 +2,9 @@
 
 use super::{BlobName, CatalogError, TrustedBlob};
 use crate::{
-    access::Reach,
+    access::{Reach, Sender},
     blocks::BlockChecksums,
     digest::{BlobClaim, Digest},
-    ids::PrincipalId,
     page::{Page, PageRequest},
     time::Timestamp,
 };
@@ -83,7 +82,7 @@ pub trait VerificationQueries: Send + Sync {
         &self,
         digest: &Digest,
         reach: &Reach,
-        sender: Option<PrincipalId>,
+        sender: Option<&Sender>,
     ) -> Result<bool, CatalogError>;
     /// Quarantined blobs, ordered by digest.
     async fn list_quarantined(&self, page: &PageRequest) -> Result<Page<QuarantinedBlob>, CatalogError>;

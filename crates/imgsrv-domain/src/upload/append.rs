@@ -5,9 +5,10 @@
 
 use super::{Attempt, Claim, Receiving, UploadKind, UploadRefusal, UploadSession, UploadState};
 use crate::{
+    access::Sender,
     audit::Event,
     digest::{BlobClaim, ByteSize, Digest},
-    ids::{AttemptId, PrincipalId, UploadId},
+    ids::{AttemptId, UploadId},
     names::PartNumber,
     parts::Part,
     text::MediaType,
@@ -37,13 +38,7 @@ impl NewAppendUpload {
 
 impl UploadSession {
     /// Opens a session that expires when no bytes were recorded for `ttl`.
-    pub fn open_append(
-        id: UploadId,
-        by: PrincipalId,
-        new: NewAppendUpload,
-        now: Timestamp,
-        ttl: Duration,
-    ) -> (Self, Event) {
+    pub fn open_append(id: UploadId, by: Sender, new: NewAppendUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
         let state = UploadState::Receiving(Receiving::new(new.claim()));
         Self::open_in(state, id, by, (new.media_type_hint, None), now, ttl)
     }

@@ -17,9 +17,10 @@ pub use multipart::NewUpload;
 pub use receiving::{Attempt, FrontierWriter, Placement, Receiving, Recorded};
 
 use crate::{
+    access::Sender,
     audit::{AuditAction, Event},
     digest::{BlobClaim, ByteSize, Digest},
-    ids::{PrincipalId, UploadId},
+    ids::UploadId,
     names::PartNumber,
     ports::BlobName,
     text::{MediaType, ShortText},
@@ -91,8 +92,8 @@ impl UploadState {
 pub struct UploadRecord {
     /// Its id.
     pub id: UploadId,
-    /// Who opened it.
-    pub created_by: PrincipalId,
+    /// Who opened it, and sends its bytes.
+    pub created_by: Sender,
     /// The media type that the client declared, as a hint.
     pub media_type_hint: Option<MediaType>,
     /// The file name that the client declared, as a hint.
@@ -163,7 +164,7 @@ impl UploadSession {
     fn open_in(
         state: UploadState,
         id: UploadId,
-        by: PrincipalId,
+        by: Sender,
         (media_type_hint, filename_hint): (Option<MediaType>, Option<ShortText>),
         now: Timestamp,
         ttl: Duration,
@@ -225,6 +226,12 @@ impl UploadSession {
             | UploadState::Failed { .. }
             | UploadState::Aborted { .. } => None,
         }
+    }
+
+    /// The session, whose bytes `sender` continues to send; those that were sent before are its own or within its reach.
+    #[must_use = "a change counts once stored"]
+    pub fn sent_by(self, sender: Sender) -> Self {
+        Self(UploadRecord { created_by: sender, ..self.0 })
     }
 
     /// Aborts the session for the client. An aborted one stays as it is, without an event.

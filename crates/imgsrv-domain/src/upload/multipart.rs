@@ -5,9 +5,10 @@ use super::{
     receiving::check_newest_recorded,
 };
 use crate::{
+    access::Sender,
     audit::Event,
     digest::BlobClaim,
-    ids::{AttemptId, PrincipalId, UploadId},
+    ids::{AttemptId, UploadId},
     names::PartNumber,
     parts::{ListedPart, Part, check_list},
     text::{MediaType, ShortText},
@@ -28,14 +29,14 @@ pub struct NewUpload {
 
 impl UploadSession {
     /// Opens a session that expires when no part was recorded for `ttl`.
-    pub fn open(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
+    pub fn open(id: UploadId, by: Sender, new: NewUpload, now: Timestamp, ttl: Duration) -> (Self, Event) {
         let claim = Claim::Declared(UploadKind::Multipart, new.claim);
         let state = UploadState::Receiving(Receiving::new(claim));
         Self::open_in(state, id, by, (new.media_type_hint, new.filename_hint), now, ttl)
     }
 
     /// Opens a session for a digest that is a trusted blob of that size already: there is nothing to send.
-    pub fn already_ready(id: UploadId, by: PrincipalId, new: NewUpload, now: Timestamp) -> (Self, Event) {
+    pub fn already_ready(id: UploadId, by: Sender, new: NewUpload, now: Timestamp) -> (Self, Event) {
         let state = UploadState::Ready(Claim::Declared(UploadKind::Multipart, new.claim));
         Self::open_in(state, id, by, (new.media_type_hint, new.filename_hint), now, Duration::ZERO)
     }

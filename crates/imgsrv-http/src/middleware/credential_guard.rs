@@ -37,10 +37,10 @@ impl CredentialGuard<'_> {
             let exposed = (channel == Channel::InClear).then_some(token);
             return Err(self.expose(exposed, Exposure::InClear, in_clear()).await);
         }
-        if let Some(credential) = credential.filter(|credential| path.starts_with("/streams/") && is_basic(credential))
-        {
+        let is_remote = ["/streams/", "/t/"].iter().any(|root| path.starts_with(root));
+        if let Some(credential) = credential.filter(|credential| is_remote && is_basic(credential)) {
             let problem = Problem::new(Code::CredentialExposed).detail(
-                "Basic credentials are not accepted for /streams/, because Incus sends them in plaintext for every file; \
+                "Basic credentials are not accepted for remotes, because Incus sends them in plaintext for every file; \
                  revoke the token, and add private images as the remote that `imgsrv incus-remote` prints",
             );
             return Err(self.expose(api_token(credential).as_deref(), Exposure::StreamsBasic, problem).await);

@@ -81,11 +81,9 @@ impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let code = match &denied {
             Denied::Unauthenticated => Code::Unauthenticated,
-            Denied::Forbidden(_)
-            | Denied::OutOfScope { .. }
-            | Denied::NotEverywhere(_)
-            | Denied::NotReadOnly
-            | Denied::LinkNeedsGrant(_) => Code::Forbidden,
+            Denied::Forbidden(_) | Denied::OutOfScope { .. } | Denied::NotEverywhere(_) | Denied::NotReadOnly => {
+                Code::Forbidden
+            }
             Denied::NotAdmitted | Denied::RoleMissing { .. } => Code::TokenNotAdmitted,
             Denied::Deactivated(_) => Code::PrincipalDeactivated,
         };

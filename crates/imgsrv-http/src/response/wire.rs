@@ -36,7 +36,7 @@ pub(crate) fn http_date(time: Timestamp) -> String {
 pub(crate) fn upload(session: &UploadSession) -> api::UploadSession {
     api::UploadSession {
         id: session.id.to_string(),
-        principal_id: session.created_by.to_string(),
+        principal_id: session.created_by.principal.to_string(),
         expected_digest: session.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         expected_size_bytes: session.size().signed(),
         state: session.state.name().to_owned(),

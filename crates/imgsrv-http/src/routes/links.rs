@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use imgsrv_api as api;
-use imgsrv_app::{Delivery, Links, NewLink, UseCaseError, Writer};
+use imgsrv_app::{Caller, Delivery, Links, NewLink, UseCaseError, Writer};
 use imgsrv_domain::{
     ids::AttachmentId,
     link::{InvalidLink, MAX_LINK_TTL},
@@ -34,9 +34,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Make a link to a file
 ///
-/// Anybody who has the URL can download the file of a published version until the link ends, without a token. It ends before
-/// that when all links of the image are revoked, when the key of links is replaced, or when the principal that made it may
-/// no longer read the image. Over plain HTTP, links are refused where the server has HTTPS.
+/// Anybody who has the URL can download the file of a published version until the link ends, without a token. It ends at the
+/// latest with the API token that made it (`expires_at` of the response says when), and at once when that token is revoked,
+/// when the provisioning rule that admitted a token of another issuer no longer grants the role on the image, when the
+/// principal may no longer read the image, when all links of the image are revoked, or when the key of links is replaced.
+/// Over plain HTTP, links are refused where the server has HTTPS.
 #[utoipa::path(post, path = "/v1/images/{name}/versions/{version}/artifacts/{artifact_id}/links",
     operation_id = "createLink", tag = "links", security(("bearer" = [])), params(ArtifactPath),
     request_body = api::CreateLink,
@@ -79,12 +81,14 @@ async fn revoke(links: Links, writer: Writer, path: ImagePath) -> Result<StatusC
 /// Download a file by a link
 ///
 /// Supports `HEAD`, `Range` with up to 20 ranges, `If-Range`, `If-Match`, `If-Unmodified-Since`, `If-None-Match` and
-/// `If-Modified-Since`. A link that is not valid, for whatever reason, is 404.
+/// `If-Modified-Since`. A link that is not valid, for whatever reason, is 404. A credential adds nothing to the link, and one
+/// that is not valid is 401.
 #[utoipa::path(get, path = "/f/{capability}/{file}", operation_id = "getLinkedFile", tag = "links", params(LinkPath),
     responses((status = OK, description = "The content.", content_type = "*/*", body = serde_json::Value),
         ReadProblems, Gone, ByteProblems))]
 async fn open(
     State(state): State<AppState>,
+    _caller: Caller,
     links: Links,
     delivery: Delivery,
     path: LinkPath,

@@ -50,13 +50,15 @@ async fn images(documents: Arc<StreamDocuments>, _caller: Caller, headers: Heade
 /// Read the Simple Streams index of a private remote
 ///
 /// `https://HOST/t/{token}` is the URL of a remote for Incus and LXD with all images that the token may read, public ones
-/// too. The token must be limited to `content-reader`, or belong to a principal with that role alone. Only over HTTPS.
+/// too. The token must be limited to `content-reader`, or belong to a principal with that role alone. Only over HTTPS. A
+/// credential in a header adds nothing: an invalid one is 401, and Basic is 400, because clients also send it in plaintext.
 #[utoipa::path(get, path = "/t/{token}/streams/v1/index.json", operation_id = "getRemoteIndex", tag = "streams",
     params(RemotePath),
     responses((status = OK, description = "The index.", content_type = "application/json", body = serde_json::Value),
         (status = 304, description = "The client's copy is up to date."), Changed, ReadProblems))]
 async fn remote_index(
     State(state): State<AppState>,
+    _caller: Caller,
     remotes: Arc<RemoteDocuments>,
     path: RemotePath,
     request: Parts,
@@ -73,6 +75,7 @@ async fn remote_index(
         (status = 304, description = "The client's copy is up to date."), Changed, ReadProblems))]
 async fn remote_images(
     State(state): State<AppState>,
+    _caller: Caller,
     remotes: Arc<RemoteDocuments>,
     path: RemotePath,
     request: Parts,

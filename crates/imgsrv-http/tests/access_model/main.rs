@@ -1,7 +1,5 @@
-//! Random histories of grants, narrowed tokens, rules and revocations: after each step, every request gets the answer that
-//! a model in the plainest words expects, on both catalogs, and on two nodes of one.
-//!
-//! The model has no visibility of images yet: [`model::Model::may_read`] is where it belongs.
+//! Random histories of grants, narrowed tokens, rules, revocations, sent bytes and links: after each step, every request gets
+//! the answer that a model in the plainest words expects, on both catalogs, and on two nodes of one.
 
 mod model;
 mod real;
@@ -27,6 +25,8 @@ pub(crate) const GIVEN: [usize; 2] = [1, 3];
 /// begins with the name of another.
 pub(crate) const REPOSITORIES: [&str; 3] = ["@/b-c", "@-b/c", "@/b-c-d"];
 pub(crate) const PRINCIPALS: usize = 2 + REPOSITORIES.len();
+/// How many different bytes are sent.
+pub(crate) const CONTENTS: usize = 2;
 
 /// Roles and patterns are indices.
 #[derive(Debug, Clone)]
@@ -54,6 +54,13 @@ pub(crate) enum Step {
         enabled: bool,
     },
     Reconcile,
+    /// Makes the published image private, or public.
+    Hide(bool),
+    /// A download by the link of that number, if there is one.
+    Follow {
+        link: usize,
+        node: usize,
+    },
     /// A request by a token, or by a repository if there is none of that number.
     Request {
         by: usize,
@@ -70,6 +77,12 @@ pub(crate) enum Request {
     Change,
     Retire,
     Delete,
+    /// Upload bytes of that number.
+    Send(usize),
+    /// Use them by their digest.
+    Use(usize),
+    /// Make a link to the published image.
+    Link,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -77,7 +90,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let patterns = || prop::option::of(prop::collection::vec(0..PATTERNS.len(), 1..3));
     let request = prop_oneof![
         2 => Just(Request::Read), 3 => Just(Request::Create), 4 => Just(Request::Change), 1 => Just(Request::Retire),
-        1 => Just(Request::Delete)
+        1 => Just(Request::Delete), 3 => (0..CONTENTS).prop_map(Request::Send), 4 => (0..CONTENTS).prop_map(Request::Use),
+        3 => Just(Request::Link)
     ];
     let step = prop_oneof![
         4 => (principal.clone(), 0..ROLES.len(), patterns())
@@ -89,6 +103,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (any::<bool>(), prop::collection::vec(0..TEMPLATES.len(), 1..3), prop::bool::weighted(0.9))
             .prop_map(|(writes, templates, enabled)| Step::Save { writes, templates, enabled }),
         1 => Just(Step::Reconcile),
+        1 => any::<bool>().prop_map(Step::Hide),
+        5 => (0..4_usize, 0..2_usize).prop_map(|(link, node)| Step::Follow { link, node }),
         24 => (0..9_usize, request, 0..IMAGES.len(), 0..2_usize)
             .prop_map(|(by, what, image, node)| Step::Request { by, what, image, node }),
     ];

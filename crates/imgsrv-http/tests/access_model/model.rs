@@ -16,6 +16,11 @@ pub(crate) fn any_matches(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
 }
 
+/// Whether every name that matches one of `others` matches one of `patterns`, as far as their texts tell.
+fn contain(patterns: &[String], others: &[String]) -> bool {
+    others.iter().all(|other| any_matches(patterns, other))
+}
+
 /// Whether a role allows an action: `read`, `write` or `retire`.
 pub(crate) fn allows(role: usize, action: &str) -> bool {
     match ROLES[role] {
@@ -44,6 +49,12 @@ impl Rule {
     }
 }
 
+/// Who has made a link.
+pub(crate) enum Maker {
+    Token(usize),
+    Repository(usize),
+}
+
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Granted {
     Live,
@@ -63,6 +74,11 @@ pub(crate) struct Model {
     /// Images that exist, and the repository to which they are bound.
     pub(crate) images: BTreeMap<usize, Option<usize>>,
     pub(crate) published: BTreeSet<usize>,
+    /// Whether the published image is private.
+    pub(crate) is_private: bool,
+    /// Bytes, by the principal that has sent them and the images that its token leaves.
+    sent: Vec<(usize, usize, Vec<String>)>,
+    pub(crate) links: Vec<Maker>,
 }
 
 /// What a caller may do.
@@ -87,6 +103,9 @@ impl Model {
             by_rule: BTreeMap::new(),
             images: GIVEN.into_iter().map(|image| (image, None)).collect(),
             published: BTreeSet::from([GIVEN[0]]),
+            is_private: false,
+            sent: Vec::new(),
+            links: Vec::new(),
         }
     }
 
@@ -113,13 +132,7 @@ impl Model {
             if !token.is_live {
                 return Err(401);
             }
-            let own = self.by_hand.iter().filter(|((principal, _), _)| *principal == token.principal);
-            return Ok(Caller {
-                principal: token.principal,
-                roles: own.map(|((_, role), patterns)| (*role, patterns.clone())).collect(),
-                claimed: None,
-                narrowed: (token.roles.clone(), token.patterns.clone()),
-            });
+            return Ok(self.bearer(token));
         }
         let repository = by % REPOSITORIES.len();
         let principal = 2 + repository;
@@ -135,8 +148,7 @@ impl Model {
         if granted == Granted::Live {
             self.by_rule.entry((principal, rule.role)).or_insert_with(|| rule.is_limited());
         }
-        let own = self.by_hand.iter().filter(|((owner, _), _)| *owner == principal);
-        let mut roles: Vec<_> = own.map(|((_, role), patterns)| (*role, patterns.clone())).collect();
+        let mut roles = self.roles(principal);
         let mut claimed = None;
         if granted == Granted::Live {
             let is_plain = |template: &&String| !template.contains('{');
@@ -148,6 +160,55 @@ impl Model {
             claimed = Some((rule.role, expanded.collect()));
         }
         Ok(Caller { principal, roles, claimed, narrowed: (None, vec!["*".to_owned()]) })
+    }
+
+    /// The roles that a principal has by hand.
+    fn roles(&self, principal: usize) -> Vec<(usize, Vec<String>)> {
+        let own = self.by_hand.iter().filter(|((owner, _), _)| *owner == principal);
+        own.map(|((_, role), patterns)| (*role, patterns.clone())).collect()
+    }
+
+    fn bearer(&self, token: &Token) -> Caller {
+        let narrowed = (token.roles.clone(), token.patterns.clone());
+        Caller { principal: token.principal, roles: self.roles(token.principal), claimed: None, narrowed }
+    }
+
+    /// Whether a caller may write to every image.
+    fn writes_everywhere(caller: &Caller) -> bool {
+        let (left, patterns) = &caller.narrowed;
+        let is_every = |patterns: &[String]| patterns.iter().any(|pattern| pattern == "*");
+        left.as_ref().is_none_or(|roles| roles.iter().any(|role| allows(*role, "write")))
+            && is_every(patterns)
+            && caller.roles.iter().any(|(role, own)| allows(*role, "write") && is_every(own))
+    }
+
+    /// Whether a caller may use bytes by their digest.
+    fn may_use(&self, caller: &Caller, content: usize) -> bool {
+        let is_own = |(sent, principal, patterns): &(usize, usize, Vec<String>)| {
+            *sent == content && *principal == caller.principal && contain(&caller.narrowed.1, patterns)
+        };
+        let is_stored = self.sent.iter().any(|(sent, ..)| *sent == content);
+        self.sent.iter().any(is_own) || (is_stored && Self::writes_everywhere(caller))
+    }
+
+    /// The status of a download by a link.
+    pub(crate) fn follow(&self, link: usize) -> u16 {
+        let maker = match self.links[link] {
+            Maker::Token(token) => {
+                Some(&self.tokens[token]).filter(|token| token.is_live).map(|token| self.bearer(token))
+            }
+            Maker::Repository(principal) => self
+                .rule
+                .as_ref()
+                .filter(|rule| rule.is_enabled && self.granted.get(&(principal, rule.role)) == Some(&Granted::Live))
+                .map(|rule| {
+                    let mut roles = self.roles(principal);
+                    let any_value = |template: &String| template.replace("{claims.repository}", "*");
+                    roles.push((rule.role, rule.templates.iter().map(any_value).collect()));
+                    Caller { principal, roles, claimed: None, narrowed: (None, vec!["*".to_owned()]) }
+                }),
+        };
+        if maker.is_some_and(|maker| self.may_read(&maker, GIVEN[0])) { 200 } else { 404 }
     }
 
     /// Whether a caller may do something to an image that exists, or would if it was created.
@@ -185,7 +246,8 @@ impl Model {
 
     /// Whether a caller sees an image that exists.
     fn may_read(&self, caller: &Caller, image: usize) -> bool {
-        self.published.contains(&image) || self.may(caller, "write", image)
+        let is_shown = self.published.contains(&image) && (!self.is_private || self.may(caller, "read", image));
+        is_shown || self.may(caller, "write", image)
     }
 
     /// The status of a request, and what it changes.
@@ -213,6 +275,34 @@ impl Model {
                 let own: Vec<_> = caller.roles.iter().filter(|(role, _)| allows(*role, "write")).collect();
                 let is_plain = own.iter().any(|(_, patterns)| any_matches(patterns, &self.name(image)));
                 self.images.insert(image, (!is_plain).then(|| caller.principal - 2));
+                201
+            }
+            Request::Send(content) => {
+                if !self.may_anywhere(&caller, "write") {
+                    return 403;
+                }
+                if self.may_use(&caller, content) {
+                    return 200;
+                }
+                self.sent.push((content, caller.principal, caller.narrowed.1));
+                201
+            }
+            // With a wrong size.
+            Request::Use(content) => match self.may_anywhere(&caller, "write") {
+                false => 403,
+                true if self.may_use(&caller, content) => 409,
+                true => 201,
+            },
+            Request::Link => {
+                let image = GIVEN[0];
+                if !self.may_anywhere(&caller, "write") {
+                    return 403;
+                }
+                if !self.may(&caller, "write", image) {
+                    return if self.may_read(&caller, image) { 403 } else { 404 };
+                }
+                let is_token = by < self.tokens.len();
+                self.links.push(if is_token { Maker::Token(by) } else { Maker::Repository(caller.principal) });
                 201
             }
             Request::Change | Request::Retire | Request::Delete => {

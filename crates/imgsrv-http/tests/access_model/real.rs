@@ -1,10 +1,11 @@
 //! The same steps on a server.
 
 use crate::{
-    GIVEN, REPOSITORIES, ROLES, Request, Step, TEMPLATES,
+    GIVEN, REPOSITORIES, ROLES, Request as Asked, Step, TEMPLATES,
     model::{Granted, Model, Rule, Token},
 };
-use imgsrv_testkit::{Issuer, SigningKey, TestServer};
+use axum::{body::Body, http::Request};
+use imgsrv_testkit::{Issuer, SigningKey, TestServer, digest};
 use serde_json::{Value, json};
 
 /// The same on a server with one node or two.
@@ -16,12 +17,17 @@ pub(crate) struct Real<'s> {
     principals: Vec<String>,
     /// Plaintext and id.
     tokens: Vec<(String, String)>,
+    /// The path of the published artifact.
+    artifact: String,
+    /// The paths of links.
+    links: Vec<String>,
 }
 
 impl<'s> Real<'s> {
     pub(crate) async fn new(nodes: &'s [TestServer], issuer: &'s Issuer, key: &'s SigningKey, model: &Model) -> Self {
-        let mut real =
-            Self { nodes, issuer, key, prefix: model.prefix.clone(), principals: Vec::new(), tokens: Vec::new() };
+        let (principals, tokens, links) = (Vec::new(), Vec::new(), Vec::new());
+        let (prefix, artifact) = (model.prefix.clone(), String::new());
+        let mut real = Self { nodes, issuer, key, prefix, principals, tokens, artifact, links };
         for at in 0..2 {
             let body = json!({"kind": "service", "display_name": format!("{} {at}", real.prefix)});
             let made = nodes[0].manage("POST", "/v1/auth/principals", Some(body)).await.json();
@@ -41,7 +47,9 @@ impl<'s> Real<'s> {
             let body = json!({"name": model.name(image)});
             assert!(nodes[0].write("POST", "/v1/images", Some(body)).await.status.is_success());
         }
-        nodes[0].published(&model.name(GIVEN[0]), "1", b"data").await;
+        let image = model.name(GIVEN[0]);
+        let artifact = nodes[0].published(&image, "1", format!("data of {image}").as_bytes()).await;
+        real.artifact = format!("/v1/images/{image}/versions/1/artifacts/{artifact}");
         real
     }
 
@@ -67,20 +75,64 @@ impl<'s> Real<'s> {
         }
     }
 
-    async fn send(&self, bearer: &str, node: usize, what: Request, name: &str) -> u16 {
+    /// The bytes of that number.
+    fn content(&self, number: usize) -> Vec<u8> {
+        format!("{} {number}", self.prefix).into_bytes()
+    }
+
+    /// Opens an upload; one that is refused or `ready` is not continued.
+    async fn upload(&self, bearer: &str, node: &TestServer, content: usize, size: Option<usize>) -> u16 {
+        let bytes = self.content(content);
+        let body = json!({"expected_digest": digest(&bytes), "expected_size_bytes": size.unwrap_or(bytes.len())});
+        let opened = node.call(Some(bearer), "POST", "/v1/uploads", Some(body)).await;
+        let session = opened.json();
+        if opened.status != 201 || session["state"] == "ready" {
+            return opened.status.as_u16();
+        }
+        let url = format!("/v1/uploads/{}", session["id"].as_str().expect("an id"));
+        if size.is_some() {
+            assert_eq!(node.call(Some(bearer), "POST", &format!("{url}/abort"), None).await.status, 200);
+            return 201;
+        }
+        let size = bytes.len();
+        let part = Request::builder().method("PUT").uri(format!("{url}/parts/1"));
+        let part = part.header("authorization", format!("Bearer {bearer}")).body(Body::from(bytes));
+        let part = node.send(part.expect("a request")).await;
+        assert_eq!(part.status, 200, "{part:?}");
+        let parts = json!({"parts": [{"number": 1, "etag": part.json()["etag"], "size_bytes": size}]});
+        let completed = node.call(Some(bearer), "POST", &format!("{url}/complete"), Some(parts)).await;
+        assert!(completed.status.is_success(), "{completed:?}");
+        node.settle().await;
+        201
+    }
+
+    async fn make_link(&mut self, bearer: &str, node: &TestServer) -> u16 {
+        let url = format!("{}/links", self.artifact);
+        let made = node.call(Some(bearer), "POST", &url, Some(json!({"ttl": "1h"}))).await;
+        if made.status == 201 {
+            let url = made.json()["url"].as_str().expect("a URL").to_owned();
+            self.links.push(format!("/f/{}", url.split_once("/f/").expect("the path of a link").1));
+        }
+        made.status.as_u16()
+    }
+
+    async fn ask(&mut self, bearer: &str, node: usize, what: Asked, name: &str) -> u16 {
+        let node = &self.nodes[node % self.nodes.len()];
         let image = format!("/v1/images/{name}");
         let (method, path, body) = match what {
-            Request::Read => ("GET", image, None),
-            Request::Create => ("POST", "/v1/images".to_owned(), Some(json!({"name": name}))),
-            Request::Change => ("PATCH", image, Some(json!({"description": "x"}))),
-            Request::Retire => (
+            Asked::Send(content) => return self.upload(bearer, node, content, None).await,
+            Asked::Use(content) => return self.upload(bearer, node, content, Some(1)).await,
+            Asked::Link => return self.make_link(bearer, node).await,
+            Asked::Read => ("GET", image, None),
+            Asked::Create => ("POST", "/v1/images".to_owned(), Some(json!({"name": name}))),
+            Asked::Change => ("PATCH", image, Some(json!({"description": "x"}))),
+            Asked::Retire => (
                 "PUT",
                 format!("{image}/retention"),
                 Some(json!({"keep": {"newest": 3}, "action": "remove", "enabled": false})),
             ),
-            Request::Delete => ("DELETE", image, None),
+            Asked::Delete => ("DELETE", image, None),
         };
-        let node = &self.nodes[node % self.nodes.len()];
         node.call(Some(bearer), method, &path, body).await.status.as_u16()
     }
 }
@@ -162,12 +214,27 @@ pub(crate) async fn step(model: &mut Model, real: &mut Real<'_>, step: &Step) {
                 model.by_rule.clear();
             }
         }
+        Step::Hide(is_private) => {
+            let visibility = if *is_private { "private" } else { "public" };
+            let admin = real.nodes[0].token_with("content-admin").await;
+            let (url, body) = (format!("/v1/images/{}", model.name(GIVEN[0])), json!({"visibility": visibility}));
+            let changed = real.nodes[0].call(Some(&admin), "PATCH", &url, Some(body)).await;
+            assert_eq!(changed.status, 200, "{changed:?}");
+            model.is_private = *is_private;
+        }
+        Step::Follow { link, node } => {
+            if let Some(path) = real.links.get(*link) {
+                // Without the bytes, which only the node has that received them.
+                let answer = real.nodes[node % real.nodes.len()].call(None, "HEAD", path, None).await;
+                assert_eq!(answer.status, model.follow(*link), "link {link}: {answer:?}");
+            }
+        }
         Step::Request { by, what, image, node } => {
             let bearer = match real.tokens.get(*by) {
                 Some((token, _)) => token.clone(),
                 None => real.repository(by % REPOSITORIES.len()),
             };
-            let actual = real.send(&bearer, *node, *what, &model.name(*image)).await;
+            let actual = real.ask(&bearer, *node, *what, &model.name(*image)).await;
             assert_eq!(actual, model.request(*by, *what, *image), "{what:?} {}", model.name(*image));
         }
     }

@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use imgsrv_http::Transport;
 use imgsrv_simplestreams::{Images, Index, Products};
 use imgsrv_testkit::{Log, TestResponse, TestServer, qcow2};
@@ -89,6 +90,29 @@ async fn a_remote_lists_files_that_clients_download_without_the_token() {
         assert_eq!((in_clear.status, in_clear.problem().as_str()), (StatusCode::BAD_REQUEST, "https-required"));
         assert!(!file.contains(&token[23..60]));
     }
+}
+
+#[tokio::test]
+async fn a_credential_beside_the_token_of_a_remote_is_checked_and_adds_nothing() {
+    let server = TestServer::start().await;
+    released(&server, "debian", "1", &qcow2(1)).await;
+    let token = server.token_with("content-reader").await;
+    let url = |name: &str| format!("/t/{token}/streams/v1/{name}.json");
+    for (credential, status) in [
+        (format!("Bearer {}", server.writer), StatusCode::OK),
+        ("Bearer wrong".to_owned(), StatusCode::UNAUTHORIZED),
+        // Clients send these in plaintext as well.
+        (format!("Basic {}", STANDARD.encode(format!("x:{}", server.writer))), StatusCode::BAD_REQUEST),
+    ] {
+        for name in ["index", "images"] {
+            let response = ask(&server, Transport::Tls, &url(name), &[("authorization", &credential)]).await;
+            assert_eq!(response.status, status, "{credential}");
+            if status == StatusCode::UNAUTHORIZED {
+                assert_eq!(response.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+            }
+        }
+    }
+    assert_eq!(exposed(&server).await.len(), 1);
 }
 
 /// Makes an image private.

@@ -308,3 +308,57 @@ async fn a_role_that_was_revoked_and_granted_by_hand_counts_as_granted_by_hand()
     assert_eq!(granted.status, StatusCode::NO_CONTENT);
     assert_eq!((create(&setup, &token, "tools").await, create(&setup, &token, "two").await), (201, 403));
 }
+
+#[tokio::test]
+async fn a_link_of_a_repository_ends_with_the_rule_that_admits_it() {
+    let setup = setup().await;
+    let server = &setup.server;
+    let (own, other) = (token(&setup, OWN), token(&setup, OTHER));
+    assert_eq!(create(&setup, &own, "a-b-c-base").await, 201);
+    let artifact = server.published("a-b-c-base", "1", b"data").await;
+    let admin = server.token_with("content-admin").await;
+    let private = Some(json!({"visibility": "private"}));
+    assert_eq!(ask(server, &admin, "PATCH", "/v1/images/a-b-c-base", private).await.0, 200);
+    let links = format!("/v1/images/a-b-c-base/versions/1/artifacts/{artifact}/links");
+    let ttl = || Some(json!({"ttl": "7d"}));
+    assert_eq!(ask(server, &other, "POST", &links, ttl()).await.0, 404, "it does not exist for the other repository");
+    let made = server.call(Some(&own), "POST", &links, ttl()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    // The token ends in ten minutes, and the platform issues no other one for the same job.
+    assert_eq!(made.json()["expires_at"], "2026-01-08T00:00:00Z");
+    // Another rule that admits the same principal does not keep the link.
+    let wide = json!({"condition": "claims.repository != 'x'", "images": ["*"]});
+    setup.save_rule("wide", &wide).await;
+    save(&setup, json!({"enabled": false})).await;
+    assert_eq!(ask(server, &own, "GET", "/v1/images/a-b-c-base", None).await.0, 200);
+    save(&setup, json!({})).await;
+    server.clock.advance(std::time::Duration::from_hours(1));
+    let url = made.json()["url"].as_str().expect("a URL").to_owned();
+    let path = url.strip_prefix("http://images.test").expect("the host of the request").to_owned();
+    let is_valid = async || {
+        let answer = server.get(&path).await;
+        assert!(answer.status == StatusCode::OK || answer.problem() == "link-invalid", "{answer:?}");
+        answer.status == StatusCode::OK
+    };
+    assert!(is_valid().await);
+    for (changes, expected) in [
+        (json!({"enabled": false}), false),
+        (json!({}), true),
+        (json!({"images": ["other-*"]}), false),
+        (json!({"images": ["{claims.repository}-b*", "x"]}), true),
+        (json!({"assign_role_ids": ["content-reader"]}), false),
+        (json!({}), true),
+    ] {
+        save(&setup, changes.clone()).await;
+        assert_eq!(is_valid().await, expected, "{changes}");
+    }
+    assert_eq!(server.manage("DELETE", &format!("{RULES}/ci"), None).await.status, StatusCode::NO_CONTENT);
+    assert!(!is_valid().await);
+    save(&setup, json!({})).await;
+    assert!(is_valid().await, "a rule with the same id is the same rule");
+    let made_by = server.manage("GET", "/v1/audit?action=link.created", None).await.json();
+    let principal = made_by["entries"][0]["actor"]["id"].as_str().expect("an id").to_owned();
+    let role = format!("/v1/auth/principals/{principal}/roles/content-writer");
+    assert_eq!(server.manage("DELETE", &role, None).await.status, StatusCode::NO_CONTENT);
+    assert!(!is_valid().await, "the grant of the rule has ended");
+}

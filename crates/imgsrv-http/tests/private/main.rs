@@ -3,6 +3,7 @@
 mod audit;
 mod deduplication;
 mod histories;
+mod limited;
 mod routes;
 mod streams;
 mod support;

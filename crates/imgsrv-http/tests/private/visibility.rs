@@ -1,7 +1,10 @@
 //! Who may read a private image, who may make one, and how caches treat it.
 
 use crate::support::Team;
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use imgsrv_domain::access::Visibility;
 use imgsrv_testkit::{TestServer, digest};
 use serde_json::json;
@@ -154,5 +157,32 @@ async fn shared_caches_may_keep_public_content_and_nothing_private() {
     for url in urls("alpha-vm", &artifact, b"hidden") {
         let refused = server.get(&url).await;
         assert!(refused.header("vary").contains("Authorization"), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn pages_mark_private_images_for_those_who_see_them() {
+    let server = TestServer::start().await;
+    let admin = Team::with(&server, "content-admin", "alpha-*").await;
+    admin.image(&server, "alpha-vm", "private", b"alpha").await;
+    admin.image(&server, "alpha-open", "public", b"open").await;
+    let mark = "<span class=\"tag\">private</span>";
+    let page = async |who: Option<&Team>, url: &str| {
+        let mut request = Request::builder().uri(url).header("accept", "text/html");
+        if let Some(team) = who {
+            request = request.header("authorization", format!("Bearer {}", team.token));
+        }
+        String::from_utf8(server.send(request.body(Body::empty()).expect("a request")).await.body).expect("a page")
+    };
+    for (url, marks) in [
+        ("/", 1),
+        ("/images/alpha-vm/", 1),
+        ("/images/alpha-vm/1/", 1),
+        ("/images/alpha-vm/latest/", 1),
+        ("/images/alpha-open/", 0),
+        ("/images/alpha-open/1/", 0),
+    ] {
+        assert_eq!(page(Some(&admin), url).await.matches(mark).count(), marks, "{url}");
+        assert_eq!(page(None, url).await.matches(mark).count(), 0, "{url}");
     }
 }

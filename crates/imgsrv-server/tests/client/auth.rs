@@ -142,6 +142,38 @@ fn init_makes_a_login_of_the_bootstrap_token() {
 }
 
 #[test]
+fn init_prints_a_command_with_which_incus_on_any_machine_trusts_the_server() {
+    let fixture = Fixture::start();
+    let server = Process::start(BINARY, &fixture.path("tls"), &["--tls-self-signed"]);
+    let url = server.url.replace("http:", "https:");
+    let bootstrap = server.bootstrap.clone().expect("a bootstrap token");
+    let authority = fixture.path("tls/tls/ca.crt");
+    let init = |more: &[&str]| {
+        let mut command = fixture.command(&[&["init", "--server", &url, "--name", "alice"], more].concat());
+        run(command.env_remove("IMGSRV_TOKEN").env("IMGSRV_BOOTSTRAP_TOKEN", &bootstrap))
+    };
+    let pem = std::fs::read(&authority).expect("the authority");
+    let sha256 = imgsrv_testkit::digest(&pem).trim_start_matches("sha256:").to_owned();
+    let expected = format!(
+        "curl -sSfo imgsrv.crt {}/ca.pem && echo '{sha256}  imgsrv.crt' | sha256sum -c && install -D -m 644 imgsrv.crt \
+         ~/.config/incus/servercerts/imgsrv.crt && incus remote add imgsrv {url} --protocol simplestreams",
+        server.url
+    );
+    // The second time, the login knows the authority.
+    for (out, more) in
+        [("Created", &["--ca-file", authority.to_str().expect("a path")][..]), ("You are logged in", &[])]
+    {
+        let done = init(more);
+        assert!(done.out.starts_with(out), "{done:?}");
+        let line = done.out.lines().find(|line| line.contains("incus remote add")).expect("the command");
+        assert_eq!(line.trim(), expected);
+    }
+    let (trust, _) = expected.split_once(" && install").expect("two parts");
+    let fetched = std::process::Command::new("sh").args(["-c", trust]).current_dir(fixture.path("tls")).status();
+    assert!(fetched.expect("a shell").success(), "{trust}");
+}
+
+#[test]
 fn a_login_remembers_its_certificate_authority() {
     let fixture = Fixture::start();
     let server = Process::start(BINARY, &fixture.path("tls"), &["--tls-self-signed"]);
