@@ -2,12 +2,7 @@
 
 use crate::catalog::Catalog;
 use imgsrv_testkit::{commands_of, qcow2};
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
 /// Stands in for QEMU: it answers which version it is, writes down its arguments, and fails as a machine that cannot start.
