@@ -15,9 +15,11 @@ pub(crate) fn install() -> Result<PathBuf> {
     tools::GARAGE.install()
 }
 
-/// Installs PostgreSQL, nginx, Packer, promtool, clients of Incus and LXD, programs that download, an OpenID provider,
-/// schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are installed.
+/// Installs PostgreSQL, nginx, Packer, promtool, virt-install, clients of Incus and LXD, programs that download, an OpenID
+/// provider, schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
+    // A hypervisor is recommended with it, and not needed to print what it would create.
+    tools::from_debian_alone(&[("virt-install", "virtinst")])?;
     tools::from_debian(&[
         ("/usr/lib/systemd/systemd-pull", "systemd-container"),
         ("aria2c", "aria2"),

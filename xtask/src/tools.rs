@@ -152,12 +152,21 @@ pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
 
 /// Installs missing Debian packages; on other systems fails with their names.
 pub(crate) fn from_debian(programs: &[(&str, &str)]) -> Result<()> {
+    install_packages(programs, "")
+}
+
+/// The same, without the packages that they recommend.
+pub(crate) fn from_debian_alone(programs: &[(&str, &str)]) -> Result<()> {
+    install_packages(programs, "--no-install-recommends ")
+}
+
+fn install_packages(programs: &[(&str, &str)], options: &str) -> Result<()> {
     let missing: Vec<&str> =
         programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let install = format!("apt-get install -y {}", missing.join(" "));
+    let install = format!("apt-get install -y {options}{}", missing.join(" "));
     if !has("apt-get") {
         return Err(format!("install these first: {}", missing.join(", ")).into());
     }

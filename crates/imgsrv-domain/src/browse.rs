@@ -154,6 +154,8 @@ pub struct ImageOverview {
     pub image: Image,
     /// Its aliases by name, at most 1000.
     pub aliases: Vec<Alias>,
+    /// Its current version, if one is offered.
+    pub current: Option<VersionName>,
     /// Its published versions, newest first.
     pub versions: Page<VersionSummary>,
 }
@@ -174,6 +176,8 @@ pub struct VersionContext {
     pub aliases: Vec<AliasName>,
     /// The artifacts that Simple Streams lists, with their fingerprints.
     pub listed: Vec<ListedArtifact>,
+    /// The current version of its image, if one is offered.
+    pub current: Option<VersionName>,
     /// The version that was published before it, if one is not removed.
     pub previous: Option<PreviousVersion>,
     /// What the attachments of both versions that are lists of packages list, by their digests.

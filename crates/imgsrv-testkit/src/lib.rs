@@ -15,6 +15,7 @@ mod disposable;
 mod issuer;
 #[cfg(feature = "in-process")]
 mod log;
+mod pages;
 mod process;
 mod qcow2;
 #[cfg(feature = "in-process")]
@@ -35,6 +36,7 @@ pub use disposable::{Disposable, token_with_roles, writer_token};
 pub use issuer::{Behavior, Issuer, SigningKey, message};
 #[cfg(feature = "in-process")]
 pub use log::Log;
+pub use pages::commands_of;
 pub use process::Process;
 pub use qcow2::qcow2;
 #[cfg(feature = "in-process")]

@@ -63,6 +63,7 @@ impl<'a> Viewer<'a> {
             notice: self.site.notice.as_ref().map(LongText::as_str),
             stylesheet: self.link(&style.path),
             icon: self.link(&icon.path),
+            has_search: true,
             feed: None,
             feed_title: String::new(),
             canonical: None,
@@ -90,6 +91,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) notice: Option<&'a str>,
     pub(crate) stylesheet: String,
     pub(crate) icon: String,
+    /// Whether its header has the search for images.
+    pub(crate) has_search: bool,
     pub(crate) feed: Option<String>,
     pub(crate) feed_title: String,
     pub(crate) canonical: Option<String>,
@@ -101,6 +104,11 @@ pub(crate) struct Frame<'a> {
 impl Frame<'_> {
     pub(crate) fn link(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
+    }
+
+    /// The same, without the search of the header: the page has its own.
+    pub(crate) fn without_search(self) -> Self {
+        Self { has_search: false, ..self }
     }
 
     /// The same, with a feed.

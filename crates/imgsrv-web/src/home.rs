@@ -59,7 +59,7 @@ pub fn home(viewer: &Viewer<'_>, form: &SearchForm, page: &Page<ImageSummary>) -
     let contents = || page.items.iter().filter_map(|row| row.current.as_ref()).map(|current| &current.content);
     let found = count(page.items.len() as u64, "image");
     let title = if form.is_empty() { "" } else { "Search" };
-    let frame = viewer.frame(Section::Images, title).at(viewer.url(&form.page(None)));
+    let frame = viewer.frame(Section::Images, title).without_search().at(viewer.url(&form.page(None)));
     Home {
         frame: frame.with_feed(viewer.link("/feed.atom"), "New versions of all images".to_owned()),
         base: viewer.base,

@@ -36,6 +36,8 @@ struct Page<'a> {
     description: Option<&'a str>,
     home: String,
     feed: String,
+    /// The page with commands for the current version, and the name of that version.
+    current: Option<(String, &'a str)>,
     aliases: Vec<Alias<'a>>,
     filters: Vec<Filter>,
     versions: Vec<Row<'a>>,
@@ -73,7 +75,7 @@ struct Row<'a> {
 
 /// The page of an image.
 pub fn image(viewer: &Viewer<'_>, overview: &ImageOverview, shown: VersionsShown) -> askama::Result<String> {
-    let ImageOverview { image, aliases, versions } = overview;
+    let ImageOverview { image, aliases, current, versions } = overview;
     let path = links::image(&image.name);
     let page = |lifecycle: Option<LifecycleFilter>, after: Option<&Cursor>| {
         let lifecycle = lifecycle.map(LifecycleFilter::as_str);
@@ -95,6 +97,15 @@ pub fn image(viewer: &Viewer<'_>, overview: &ImageOverview, shown: VersionsShown
         description: image.description.as_ref().map(LongText::as_str),
         home: viewer.link(links::HOME),
         feed,
+        current: current.as_ref().map(|current| {
+            // The commands on the page of an alias follow it.
+            let latest = aliases.iter().find(|alias| alias.name.as_str() == "latest");
+            let path = latest.map_or_else(
+                || links::version(&image.name, current),
+                |latest| links::reference(&image.name, &latest.name),
+            );
+            (format!("{}#commands", viewer.link(&path)), current.as_str())
+        }),
         aliases: aliases
             .iter()
             .map(|alias| Alias {

@@ -41,6 +41,8 @@ struct Page<'a> {
     moved: Option<When>,
     tag: Option<(&'static str, &'static str)>,
     published: When,
+    /// The current version of the image, if this is another one.
+    current: Option<(String, &'a str)>,
     aliases: Vec<(String, &'a str)>,
     notice: Option<LifecycleNotice<'a>>,
     is_served: bool,
@@ -136,6 +138,7 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
     let path = links::reference(&image.name, &detail.reference);
     let published = version.state.published_at().unwrap_or(version.created_at);
     let title = format!("{} {}", image.name, detail.reference);
+    let is_current = detail.current.as_ref() == Some(&version.name);
     Page {
         frame: viewer.frame(Section::Images, &title).at(viewer.url(&path)),
         home: viewer.link(links::HOME),
@@ -147,8 +150,13 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
         reference: detail.reference.as_str(),
         pinned: detail.moved_at.map(|_| viewer.link(&own)),
         moved: detail.moved_at.map(|moved| viewer.when(moved)),
-        tag: tag(detail.state),
+        tag: tag(detail.state).or_else(|| is_current.then_some(("current", "good"))),
         published: viewer.when(published),
+        current: detail
+            .current
+            .as_ref()
+            .filter(|_| !is_current)
+            .map(|current| (viewer.link(&links::version(&image.name, current)), current.as_str())),
         aliases: detail
             .aliases
             .iter()

@@ -55,6 +55,8 @@ pub struct VersionDetail {
     pub artifacts: Vec<ArtifactDetail>,
     /// The aliases that point to it.
     pub aliases: Vec<AliasName>,
+    /// The current version of its image, if one is offered.
+    pub current: Option<VersionName>,
     /// How its files differ from those of the version before it, if there is one.
     pub changes: Option<Changes>,
 }
@@ -175,7 +177,7 @@ impl Browse {
             return Err(Gone::of(stored, now).into());
         }
         let manifest = Arc::new(Manifest { version: stored.clone().as_of(now), ..(*found.manifest).clone() });
-        let VersionContext { aliases, listed, previous, packages } =
+        let VersionContext { aliases, listed, current, previous, packages } =
             context.catalog.get_version_context(stored.id).await?;
         let files = VersionFiles {
             manifest: Arc::clone(&manifest),
@@ -204,6 +206,7 @@ impl Browse {
             state,
             is_served,
             aliases,
+            current,
             changes,
         })
     }

@@ -82,6 +82,22 @@ macro_rules! images_of_few {
     };
 }
 
+/// The id of the current version of the image `$image`.
+macro_rules! current {
+    ($image:literal) => {
+        concat!(
+            "coalesce((SELECT version_id FROM aliases WHERE image_id = ",
+            $image,
+            " AND name = 'latest'),
+                (SELECT version_id FROM version_lifecycles WHERE image_id = ",
+            $image,
+            " AND state = 'active' ORDER BY published_at DESC, version_id DESC LIMIT 1),
+                (SELECT version_id FROM version_lifecycles WHERE image_id = ",
+            $image,
+            " AND state = 'deprecated' ORDER BY published_at DESC, version_id DESC LIMIT 1))"
+        )
+    };
+}
 /// Images with their current versions: `from` yields `images i`, and `rest` selects among them.
 macro_rules! search {
     ($dialect:ident, $from:expr, $($rest:expr),+) => {
@@ -92,13 +108,9 @@ macro_rules! search {
             l.state AS current_state, ",
             content!(),
             $from,
-            " LEFT JOIN versions v ON v.id = coalesce(
-                (SELECT version_id FROM aliases WHERE image_id = i.id AND name = 'latest'),
-                (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'active'
-                    ORDER BY published_at DESC, version_id DESC LIMIT 1),
-                (SELECT version_id FROM version_lifecycles WHERE image_id = i.id AND state = 'deprecated'
-                    ORDER BY published_at DESC, version_id DESC LIMIT 1))
-            LEFT JOIN version_lifecycles l ON l.version_id = v.id
+            " LEFT JOIN versions v ON v.id = ",
+            current!("i.id"),
+            " LEFT JOIN version_lifecycles l ON l.version_id = v.id
             WHERE (($1 = '' AND $2 = '' AND $3 = '') OR EXISTS (SELECT 1 FROM artifacts a WHERE a.version_id = v.id
                 AND ($1 = '' OR a.operating_system = $1)
                 AND ($2 = '' OR replace($2, ' ' || lower(a.architecture) || ' ', '') <> $2)
@@ -228,14 +240,27 @@ const NEWEST_OF_IMAGE: &str = feed!(
 );
 const ALIASES_OF_VERSION: &str = "SELECT name FROM aliases WHERE version_id = $1 ORDER BY name LIMIT 1000";
 const LISTED_ARTIFACTS: &str = "SELECT artifact_id, fingerprint, unified_kind FROM incus_rows WHERE version_id = $1 AND catalog_revision IS NOT NULL";
+const CURRENT: &str = concat!("SELECT name FROM versions WHERE id = ", current!("$1"));
+const CURRENT_BESIDE: &str =
+    concat!("SELECT c.name FROM versions v JOIN versions c ON c.id = ", current!("v.image_id"), " WHERE v.id = $1");
 const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p.image_id = v.image_id
         AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
     JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
     WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
-pub(crate) const STATEMENTS: &[&str] =
-    &[COUNT_FEW, VERSIONS, ALL_VERSIONS, NEWEST_OF_IMAGE, ALIASES_OF_VERSION, LISTED_ARTIFACTS, PREVIOUS, PACKAGES];
+pub(crate) const STATEMENTS: &[&str] = &[
+    COUNT_FEW,
+    VERSIONS,
+    ALL_VERSIONS,
+    NEWEST_OF_IMAGE,
+    ALIASES_OF_VERSION,
+    LISTED_ARTIFACTS,
+    CURRENT,
+    CURRENT_BESIDE,
+    PREVIOUS,
+    PACKAGES,
+];
 pub(crate) const SQLITE: &[&str] =
     &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, NEWEST_FOUND.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
 pub(crate) const POSTGRES: &[&str] = &[
@@ -312,6 +337,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let (mut snapshot, _) = self.database.snapshot().await?;
         let Some(image) = image_queries::image(&mut snapshot, name, see).await? else { return Ok(None) };
         let aliases = snapshot.list_decodable(ALIASES, values![image.id, *"", 1000_i64]).await?;
+        let current = snapshot.find(CURRENT, values![image.id]).await?;
         let (sql, own) = match selected(lifecycle) {
             Some([one, other]) => (VERSIONS, values![*one, *other]),
             None => (ALL_VERSIONS, values![]),
@@ -320,7 +346,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
             [values![image.id, Timestamp::from_micros(*before), id, limit], own.clone()].concat()
         };
         let versions = list.read(&mut snapshot, sql, values).await?;
-        Ok(Some(ImageOverview { image, aliases, versions }))
+        Ok(Some(ImageOverview { image, aliases, current, versions }))
     }
 
     async fn list_newest_versions(&self, reach: &Reach, limit: u16) -> Result<Vec<FeedEntry>, CatalogError> {
@@ -342,7 +368,8 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let (mut snapshot, _) = self.database.snapshot().await?;
         let aliases: Vec<AliasName> = snapshot.list_decodable(ALIASES_OF_VERSION, values![version]).await?;
         let listed = snapshot.list_decodable(LISTED_ARTIFACTS, values![version]).await?;
-        let mut context = VersionContext { aliases, listed, ..VersionContext::default() };
+        let current = snapshot.find(CURRENT_BESIDE, values![version]).await?;
+        let mut context = VersionContext { aliases, listed, current, ..VersionContext::default() };
         if let Some(Previous { id, name }) = snapshot.find(PREVIOUS, values![version]).await? {
             let entries = manifests::entries(&mut snapshot, id).await?.entries;
             context.previous = Some(PreviousVersion { name, entries });

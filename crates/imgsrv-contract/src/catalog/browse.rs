@@ -25,6 +25,17 @@ async fn publish_more(fresh: &Fresh, version: &Version, name: &str) -> Version {
         .await
 }
 
+/// Deletes the alias `latest` of the image of a version.
+async fn delete_latest(fresh: &Fresh, version: &Version) {
+    fresh
+        .write(async |tx| {
+            tx.lock_image(&version.image).await.unwrap();
+            let latest = tx.lock_alias(version.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
+            tx.delete_alias(latest.id).await.unwrap();
+        })
+        .await;
+}
+
 /// The names of the images that a search finds, page by page.
 async fn found(fresh: &Fresh, search: ImageSearch, order: ImageOrder) -> Vec<String> {
     let list =
@@ -82,13 +93,7 @@ pub(super) async fn the_current_version_is_latest_or_the_newest_offered_one(fres
     };
     let state = |name: &str, state| Some((name.to_owned(), state, 1));
     assert_eq!(current().await, state("1", LifecycleState::Active));
-    fresh
-        .write(async |tx| {
-            tx.lock_image(&first.image).await.unwrap();
-            let latest = tx.lock_alias(first.image_id, &"latest".parse().unwrap()).await.unwrap().unwrap();
-            tx.delete_alias(latest.id).await.unwrap();
-        })
-        .await;
+    delete_latest(&fresh, &first).await;
     assert_eq!(current().await, state("2", LifecycleState::Active));
     change(&fresh, &second, deprecated).await;
     assert_eq!(current().await, state("1", LifecycleState::Active));
@@ -123,6 +128,7 @@ pub(super) async fn an_image_is_read_with_its_aliases_and_versions(fresh: Fresh)
     let found = overview(None, &PageRequest::FIRST).await.unwrap().unwrap();
     let aliases: Vec<_> = found.aliases.iter().map(|alias| format!("{} {}", alias.name, alias.version)).collect();
     assert_eq!(aliases, ["edge 2", "latest 1"]);
+    assert_eq!(found.current, "1".parse().ok());
     let content = &found.versions.items[0].content;
     assert_eq!(content.architectures, ["amd64".parse().unwrap()]);
     assert_eq!(content.operating_systems, ["debian".parse().unwrap()]);
@@ -168,4 +174,12 @@ pub(super) async fn feeds_and_the_surroundings_of_a_version_leave_out_what_is_no
     assert_eq!(of_third.packages, BTreeMap::from([(claim(2).digest, packages())]));
     assert!(of_first.packages.is_empty());
     assert_eq!(context(&other).await.previous, None);
+    // `latest` points to the first version.
+    assert_eq!(of_first.current, "1".parse().ok());
+    assert_eq!(of_third.current, "1".parse().ok());
+    delete_latest(&fresh, &first).await;
+    assert_eq!(context(&first).await.current, "3".parse().ok());
+    change(&fresh, &third, revoked).await;
+    change(&fresh, &first, revoked).await;
+    assert_eq!(context(&first).await.current, None);
 }

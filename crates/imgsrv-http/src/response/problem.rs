@@ -1,6 +1,9 @@
 //! Problem documents (RFC 9457), the body of every error response.
 
-use crate::{public_url::Urls, response::browsers::secure};
+use crate::{
+    public_url::Urls,
+    response::browsers::{Rendered, secure},
+};
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -146,7 +149,8 @@ impl Problem {
         imgsrv_web::problem(viewer, &view).inspect_err(|error| tracing::error!(%error, "page cannot be rendered")).ok()
     }
 
-    /// Turns an error response into a problem document, or for a viewer into a page; headers such as `Allow` stay.
+    /// Turns an error response into a problem document, or for a viewer into a page; headers such as `Allow` stay. A page that
+    /// a handler rendered itself stays as well.
     pub(crate) fn render(
         response: Response,
         request_id: Option<&str>,
@@ -154,6 +158,10 @@ impl Problem {
         urls: &Urls,
         viewer: Option<Viewer<'_>>,
     ) -> Response {
+        if response.extensions().get::<Rendered>().is_some() {
+            let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            return (headers, response).into_response();
+        }
         let problem = response.extensions().get::<Self>().cloned();
         let mut problem = problem.unwrap_or_else(|| Self::of_status(response.status()));
         problem.body.instance = request_id.map(str::to_owned);

@@ -142,7 +142,9 @@ pub(crate) async fn version(
     let shown = CommandsShown { program: params.r#for.as_deref(), file: params.file.as_deref() };
     let mut response = html::page(imgsrv_web::version(&visitor.viewer(browse.now()), &detail, shown))?;
     announce(response.headers_mut(), &detail.manifest.version.lifecycle);
+    // The status is that of the listing for programs.
     if !detail.is_served {
+        *response.status_mut() = StatusCode::GONE;
         response.headers_mut().insert(ROBOTS_TAG, NO_INDEX);
     }
     Ok(response)

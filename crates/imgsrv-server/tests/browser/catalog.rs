@@ -1,6 +1,6 @@
 //! A server with a catalog to look at.
 
-use imgsrv_testkit::{Process, qcow2, writer_token};
+use imgsrv_testkit::{Process, qcow2, token_with_roles, writer_token};
 use serde_json::{Value, json};
 use std::{path::Path, process::Command};
 use tempfile::TempDir;
@@ -19,8 +19,13 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// A server without images.
     pub(crate) fn empty() -> Self {
+        Self::named("Example Images", &[])
+    }
+
+    fn named(title: &str, more: &[&str]) -> Self {
         let dir = TempDir::new().expect("a scratch folder");
-        let server = Process::start(BINARY, &dir.path().join("data"), &["--site-title", "Example Images"]);
+        let arguments = [&["--site-title", title], more].concat();
+        let server = Process::start(BINARY, &dir.path().join("data"), &arguments);
         let token = writer_token(&server.url, server.bootstrap.as_deref().expect("a bootstrap token"));
         Self { url: server.url.clone(), dir, server, token }
     }
@@ -63,6 +68,27 @@ impl Catalog {
         catalog
     }
 
+    /// A server whose texts are as long as they can be, have no place to break a line, and try to run a script.
+    pub(crate) fn hostile() -> Self {
+        let script = "<script>window.ran=1</script><img src=x onerror=window.ran=1>";
+        let text = |length: usize| format!("{script}{}", "W".repeat(length - script.len()));
+        let catalog = Self::named(&text(256), &["--site-notice", &text(4096)]);
+        let name = "w".repeat(63);
+        for version in ["1", &"2".repeat(64)] {
+            std::fs::write(catalog.dir.path().join("disk.qcow2"), qcow2(version.len() as u64)).expect("a file");
+            let publish = ["publish", &name, version, "disk.qcow2", "--os", "debian", "--arch", "amd64"];
+            catalog.run(&[&publish[..], &["--alias", &"a".repeat(64)]].concat());
+        }
+        catalog.update(&name, &json!({"display_name": text(256), "description": text(4096)}));
+        catalog.manage(&format!("/v1/images/{name}/versions/1/revoke"), &json!({"reason": text(4096)}));
+        catalog
+    }
+
+    /// The token of an operator.
+    pub(crate) fn operator(&self) -> String {
+        token_with_roles(&self.url, self.server.bootstrap.as_deref().expect("a bootstrap token"), &["operator"])
+    }
+
     /// Runs a command of the publisher.
     pub(crate) fn run(&self, arguments: &[&str]) {
         let mut command = Command::new(BINARY);
@@ -102,9 +128,15 @@ impl Catalog {
 
     /// The HTML that a browser gets.
     pub(crate) fn page(&self, path: &str) -> String {
+        self.page_with(path, &[])
+    }
+
+    /// The HTML that a browser gets that sends these headers as well.
+    pub(crate) fn page_with(&self, path: &str, headers: &[(&str, &str)]) -> String {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let response = config.new_agent().get(format!("{}{path}", self.url)).header("accept", ACCEPT).call();
-        response.expect(path).body_mut().read_to_string().expect("a page")
+        let request = config.new_agent().get(format!("{}{path}", self.url)).header("accept", ACCEPT);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.call().expect(path).body_mut().read_to_string().expect("a page")
     }
 
     /// Runs commands of a page in an empty folder, as somebody who pastes them.

@@ -54,6 +54,12 @@ impl Chromium {
         self.cdp("Emulation.setEmulatedMedia", json!({"media": medium, "features": features})).await;
     }
 
+    /// Sends a header with every request.
+    pub(crate) async fn send_header(&self, name: &str, value: &str) {
+        self.cdp("Network.enable", json!({})).await;
+        self.cdp("Network.setExtraHTTPHeaders", json!({"headers": {name: value}})).await;
+    }
+
     /// Whether scripts of pages run.
     pub(crate) async fn run_scripts(&self, run: bool) {
         self.cdp("Emulation.setScriptExecutionDisabled", json!({"value": !run})).await;

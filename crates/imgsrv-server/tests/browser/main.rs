@@ -2,5 +2,6 @@
 
 mod catalog;
 mod chromium;
+mod commands;
 mod pages;
 mod screenshots;

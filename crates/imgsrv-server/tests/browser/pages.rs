@@ -29,7 +29,8 @@ fn pages_are_valid_html() {
     std::fs::write(catalog.dir.path().join(".htmlvalidate.json"), rules.to_string()).expect("written");
     let mut command = html_validate();
     command.current_dir(catalog.dir.path());
-    let pages = PAGES.iter().map(|path| catalog.page(path)).chain([empty.page("/")]);
+    let operator = catalog.page_with("/status", &[("authorization", &format!("Bearer {}", catalog.operator()))]);
+    let pages = PAGES.iter().map(|path| catalog.page(path)).chain([empty.page("/"), operator]);
     for (number, page) in pages.enumerate() {
         let file = catalog.dir.path().join(format!("{number}.html"));
         std::fs::write(&file, page).expect("written");
@@ -40,28 +41,67 @@ fn pages_are_valid_html() {
     assert!(checked.status.success(), "{shown}");
 }
 
+/// Expects a page to be accessible and to fit at every width, in both themes.
+async fn check(chromium: &Chromium, axe: &str, url: &str) {
+    for (scheme, width) in [("light", 1280), ("dark", 320)] {
+        chromium.resize(width, 900).await;
+        chromium.emulate(scheme, "screen").await;
+        chromium.goto(url).await.expect("a page");
+        chromium.eval(axe).await;
+        let run = "const done = arguments[arguments.length - 1];
+            axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
+                .then((found) => done(found.violations.map((one) => one.id + ': ' + one.nodes.map((node) => node.html))));";
+        let violations = chromium.execute_async(run, Vec::new()).await.expect("axe runs");
+        assert_eq!(violations.json(), &json!([]), "{url} {scheme} {width}");
+        let overflow = chromium.eval("return document.documentElement.scrollWidth - window.innerWidth").await;
+        assert!(overflow.as_i64().is_some_and(|pixels| pixels <= 0), "{url} {width}: {overflow}");
+        // The policy of the page blocked nothing.
+        let blocked = chromium.eval("return document.styleSheets.length").await;
+        assert_eq!(blocked, json!(1), "{url}");
+    }
+}
+
 #[tokio::test]
 async fn pages_are_accessible_at_every_width_and_in_both_themes() {
     let (catalog, chromium, axe) = (Catalog::full(), Chromium::start().await, axe());
     let empty = Catalog::empty();
-    for path in PAGES.iter().map(|path| format!("{}{path}", catalog.url)).chain([empty.url.clone()]) {
-        for (scheme, width) in [("light", 1280), ("dark", 320)] {
-            chromium.resize(width, 900).await;
-            chromium.emulate(scheme, "screen").await;
-            chromium.goto(path.as_str()).await.expect("a page");
-            chromium.eval(&axe).await;
-            let run = "const done = arguments[arguments.length - 1];
-                axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
-                    .then((found) => done(found.violations.map((one) => one.id + ': ' + one.nodes.map((node) => node.html))));";
-            let violations = chromium.execute_async(run, Vec::new()).await.expect("axe runs");
-            assert_eq!(violations.json(), &json!([]), "{path} {scheme} {width}");
-            let overflow = chromium.eval("return document.documentElement.scrollWidth - window.innerWidth").await;
-            assert!(overflow.as_i64().is_some_and(|pixels| pixels <= 0), "{path} {width}: {overflow}");
-            // The policy of the page blocked nothing.
-            let blocked = chromium.eval("return document.styleSheets.length").await;
-            assert_eq!(blocked, json!(1), "{path}");
-        }
+    for url in PAGES.iter().map(|path| format!("{}{path}", catalog.url)).chain([empty.url.clone()]) {
+        check(&chromium, &axe, &url).await;
     }
+    chromium.stop().await;
+}
+
+#[tokio::test]
+async fn long_and_hostile_texts_stay_within_the_page_and_run_nothing() {
+    let (catalog, chromium, axe) = (Catalog::hostile(), Chromium::start().await, axe());
+    let image = format!("/images/{}/", "w".repeat(63));
+    let version = format!("{image}{}/", "2".repeat(64));
+    for path in ["/", &image, &format!("{image}?lifecycle=all"), &format!("{image}1/"), &version, "/status"] {
+        check(&chromium, &axe, &format!("{}{path}", catalog.url)).await;
+        let ran = "return [window.ran === undefined, document.scripts.length, document.images.length]";
+        assert_eq!(chromium.eval(ran).await, json!([true, 1, 1]), "{path}");
+    }
+    chromium.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_the_server_does() {
+    let (catalog, chromium, axe) = (Catalog::full(), Chromium::start().await, axe());
+    let url = format!("{}/status", catalog.url);
+    let headings = async || {
+        chromium.eval("return [...document.querySelectorAll('main h2')].map((heading) => heading.textContent)").await
+    };
+    chromium.goto(url.as_str()).await.expect("a page");
+    assert_eq!(headings().await, json!(["Downloads", "Publishing"]));
+    chromium.send_header("Authorization", &format!("Bearer {}", catalog.operator())).await;
+    check(&chromium, &axe, &url).await;
+    let shown = headings().await;
+    for expected in ["Downloads", "Publishing", "Nodes", "Verification", "Garbage collection"] {
+        assert!(shown.as_array().is_some_and(|shown| shown.contains(&json!(expected))), "{expected}: {shown}");
+    }
+    let nodes = chromium.find_all(By::Css("table tbody tr")).await.expect("a table");
+    assert_eq!(nodes.len(), 1);
+    assert!(nodes[0].text().await.expect("a row").contains("live"));
     chromium.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use crate::{daemon::Daemon, publisher::Publisher};
 use serde_json::Value;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 use tempfile::TempDir;
@@ -29,11 +29,13 @@ impl Client {
 
     /// Adds the remote at `url`, whose certificate the authority in the file `authority` issued.
     pub(crate) fn of_url(program: Program, url: &str, authority: &str) -> Self {
-        let script = format!(
-            "install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt && \
-             incus remote add imgsrv {url} --protocol simplestreams"
-        );
-        Self::with_remote(program, script)
+        Self::adding(program, &format!("incus remote add imgsrv {url} --protocol simplestreams"), authority)
+    }
+
+    /// Adds the remote `imgsrv` with a command, after it trusts the authority.
+    pub(crate) fn adding(program: Program, command: &str, authority: &str) -> Self {
+        let trust = format!("install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt");
+        Self::with_remote(program, format!("{trust} && {command}"))
     }
 
     /// Adds the remote with a command for Incus.
@@ -74,6 +76,12 @@ impl Client {
         };
         let output = self.command(program).args(arguments).output();
         output.unwrap_or_else(|error| panic!("{program}: {error}; run cargo xtask incus"))
+    }
+
+    /// Pastes commands into a shell in a folder.
+    pub(crate) fn paste(&self, commands: &str, folder: &Path) {
+        let output = self.command("sh").args(["-euc", commands]).current_dir(folder).output().expect("a shell");
+        check(commands, &output);
     }
 
     /// Runs a command, which must succeed, and returns its output.

@@ -4,6 +4,7 @@
 mod client;
 mod daemon;
 mod metadata;
+mod pages;
 mod private;
 mod publisher;
 mod retired;

@@ -173,6 +173,14 @@ impl Publisher {
         response.expect("a response").status().as_u16()
     }
 
+    /// The HTML that a browser gets.
+    pub(crate) fn page(&self, path: &str) -> String {
+        self.runtime.block_on(async {
+            let response = self.http.get(format!("{}{path}", self.url)).header("accept", "text/html").send().await;
+            response.expect("a response").text().await.expect("a page")
+        })
+    }
+
     /// The same in plaintext.
     pub(crate) fn status_in_clear(&self, path: &str) -> u16 {
         let url = format!("{}{path}", self.url.replace("https://", "http://"));

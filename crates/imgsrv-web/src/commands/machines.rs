@@ -70,15 +70,23 @@ fn packer_checksum(file: &File<'_>) -> String {
 pub(super) fn packer(file: &File<'_>) -> Vec<Step> {
     let name = instance(file.image());
     let disk = if file.is_iso() { "" } else { "\n  disk_image       = true" };
-    let code = format!(
-        "packer {{\n  required_plugins {{\n    qemu = {{\n      source  = \"github.com/hashicorp/qemu\"\n      \
-         version = \">= 1.1.0\"\n    }}\n  }}\n}}\n\nsource \"qemu\" \"{name}\" {{\n  iso_url          = \"{}\"\n  \
-         iso_checksum     = \"{}\"{disk}\n  format           = \"qcow2\"\n  ssh_username     = \"packer\"\n  \
-         shutdown_command = \"sudo shutdown -P now\"\n}}\n\nbuild {{\n  sources = [\"source.qemu.{name}\"]\n}}",
+    let plugin = "packer {\n  required_plugins {\n    qemu = {\n      source  = \"github.com/hashicorp/qemu\"\n      \
+                  version = \">= 1.1.0\"\n    }\n  }\n}";
+    let template = format!(
+        "source \"qemu\" \"{name}\" {{\n  iso_url          = \"{}\"\n  iso_checksum     = \"{}\"{disk}\n  format           = \
+         \"qcow2\"\n  ssh_username     = \"packer\"\n  shutdown_command = \"sudo shutdown -P now\"\n}}\n\nbuild {{\n  \
+         sources = [\"source.qemu.{name}\"]\n}}",
         file.url(),
         packer_checksum(file)
     );
-    vec![step("In a template of Packer, such as image.pkr.hcl:", code)]
+    vec![
+        step("In a template of Packer, such as image.pkr.hcl:", template),
+        step(
+            "Packer 1.7 and later download the plugin for QEMU with packer init. They need this beside it, such as in \
+             plugins.pkr.hcl:",
+            plugin,
+        ),
+    ]
 }
 
 pub(super) fn terraform(file: &File<'_>) -> Vec<Step> {

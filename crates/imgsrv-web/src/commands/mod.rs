@@ -76,7 +76,7 @@ pub(crate) fn select<'a>(
     let wanted = programs.iter().find(|known| Some(known.id) == program);
     let chosen = *wanted.or_else(|| programs.first())?;
     let files: Vec<&ArtifactDetail> = suiting(chosen);
-    let is_usual = |artifact: &&&ArtifactDetail| artifact.entry.artifact.architecture.as_str() == "amd64";
+    let is_usual = |artifact: &&&ArtifactDetail| usual(&artifact.entry.artifact.architecture) == "amd64";
     let named = files.iter().find(|artifact| Some(artifact.file.as_str()) == file);
     let artifact = *named.or_else(|| files.iter().find(is_usual)).or_else(|| files.first())?;
     let steps = (chosen.steps)(&File { viewer, version, artifact });

@@ -28,7 +28,7 @@ fn launch(file: &File<'_>, client: &str) -> Vec<Step> {
     let secure = if base.starts_with("https:") {
         "Add this server once:".to_owned()
     } else {
-        "Add this server once. Clients require HTTPS, so use a URL with it if this one has none:".to_owned()
+        "Add this server once. Clients require HTTPS, so replace the URL with the HTTPS URL of this server:".to_owned()
     };
     vec![
         step(secure, add),
@@ -37,8 +37,8 @@ fn launch(file: &File<'_>, client: &str) -> Vec<Step> {
             format!("{client} launch {} {instance}{machine}", quoted(&name)),
         ),
         step(
-            format!("Or choose the architecture {} and only download the image:", artifact.architecture),
-            format!("{client} image export {} .{machine}", quoted(&format!("{name}/{}", artifact.architecture))),
+            format!("Or choose the architecture {} and only download the image:", file.architecture()),
+            format!("{client} image export {} .{machine}", quoted(&format!("{name}/{}", file.architecture()))),
         ),
     ]
 }

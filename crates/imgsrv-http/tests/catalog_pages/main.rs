@@ -1,6 +1,9 @@
 //! Pages for people on the URLs of the API.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod hostile;
+mod packages;
+
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
@@ -11,7 +14,6 @@ use serde_json::json;
 use std::time::Duration;
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
-const HOSTILE: &str = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}";
 
 async fn visit(server: &TestServer, path: &str) -> TestResponse {
     visit_with(server, path, &[]).await
@@ -121,39 +123,6 @@ async fn problems_are_pages_for_browsers_alone() {
 }
 
 #[tokio::test]
-async fn hostile_texts_are_inert() {
-    let server = TestServer::start_serving(|_, http| {
-        http.site = Site { title: HOSTILE.parse().ok(), notice: HOSTILE.parse().ok() };
-    })
-    .await;
-    let long = format!("{HOSTILE}{}", "\u{5d0}x".repeat((4096 - HOSTILE.len()) / 2));
-    let image = json!({"name": "x", "display_name": HOSTILE, "description": long});
-    assert_eq!(server.write("POST", "/v1/images", Some(image)).await.status, StatusCode::CREATED);
-    server.published("x", "1", b"disk").await;
-    server.published("x", "2", b"another disk").await;
-    revoke(&server, "x", "1", json!({"reason": HOSTILE})).await;
-    let query = "/?q=%3Cscript%3Ealert(1)%3C/script%3E%22%27&os=&arch=";
-    for path in [
-        "/",
-        query,
-        "/images/x/?lifecycle=all",
-        "/images/x/1/",
-        "/images/x/2/?for=%22%3E%3Cscript%3E",
-        "/status",
-        "/images/x/%3Cscript%3E/",
-        "/feed.atom",
-    ] {
-        let page = text(&visit(&server, path).await);
-        assert!(!page.contains("<script>alert") && !page.contains("<img src=x"), "{path}: {page}");
-        assert!(!page.contains("onerror=alert(1)>"), "{path}");
-        assert_eq!(page.matches("<script").count(), usize::from(!path.contains("feed")), "{path}");
-    }
-    let host = [(header::HOST, "a$(id)")];
-    let page = text(&visit_with(&server, "/images/x/2/?for=curl", &host).await);
-    assert!(page.contains("http://localhost/images/x/2/") && !page.contains("$(id)"), "{page}");
-}
-
-#[tokio::test]
 async fn a_search_is_in_the_url_and_paged_by_cursor() {
     let server = TestServer::start().await;
     assert!(text(&visit(&server, "/").await).contains("No image is published yet"));
@@ -203,7 +172,10 @@ async fn a_version_page_shows_files_commands_and_what_changed() {
     }
     revoke(&server, "debian", "2", json!({"reason": "It has a bug.", "replacement": "1", "aliases": {"latest": "1"}}))
         .await;
-    let revoked = text(&visit(&server, "/images/debian/2/").await);
+    let page = visit(&server, "/images/debian/2/").await;
+    assert_page(&page, StatusCode::GONE);
+    assert_eq!((page.header("cache-control"), page.header("x-robots-tag")), ("no-store", "noindex"));
+    let revoked = text(&page);
     for expected in ["Revoked", "It has a bug.", "no longer served", "href=\"/images/debian/1/\""] {
         assert!(revoked.contains(expected), "{expected}: {revoked}");
     }
@@ -215,63 +187,54 @@ async fn a_version_page_shows_files_commands_and_what_changed() {
     assert!(text(&file).contains("href=\"/images/debian/1/\""), "{}", text(&file));
 }
 
-/// Publishes a version with a list of packages attached to its artifact.
-async fn published_with_packages(server: &TestServer, version: &str, name: &str, media_type: &str, list: &[u8]) {
-    let artifact = server.draft("debian", version, format!("disk {version}").as_bytes()).await;
-    let digest = server.blob(list).await;
-    let attachment =
-        json!({"name": name, "media_type": media_type, "blob_digest": digest, "blob_size_bytes": list.len()});
-    let url = format!("/v1/images/debian/versions/{version}");
-    let attached = server.write("POST", &format!("{url}/artifacts/{artifact}/attachments"), Some(attachment)).await;
-    assert_eq!(attached.status, StatusCode::CREATED, "{attached:?}");
-    assert_eq!(server.write("POST", &format!("{url}/publish"), None).await.status, StatusCode::ACCEPTED);
-    server.settle().await;
-    server.clock.advance(Duration::from_secs(2));
+#[tokio::test]
+async fn the_page_of_a_version_has_the_status_of_its_listing() {
+    let server = TestServer::start().await;
+    let admin = server.token_with("content-admin").await;
+    for version in ["1", "2", "3", "4", "5", "6"] {
+        server.published("debian", version, version.as_bytes()).await;
+    }
+    for (version, action, body) in [
+        ("2", "deprecate", json!({"reason": "It is old."})),
+        ("3", "revoke", json!({"reason": "It has a bug."})),
+        ("4", "remove", json!({"reason": "It is old."})),
+        ("5", "remove", json!({"reason": "It names a secret.", "purge": true})),
+        ("6", "revoke", json!({"reason": "It has a bug."})),
+        ("6", "remove", json!({"reason": "It is old."})),
+    ] {
+        let url = format!("/v1/images/debian/versions/{version}/{action}");
+        let retired = server.call(Some(&admin), "POST", &url, Some(body)).await;
+        assert_eq!(retired.status, StatusCode::OK, "{retired:?}");
+    }
+    for (version, status) in [("1", 200), ("2", 200), ("3", 410), ("4", 200), ("5", 410), ("6", 410)] {
+        let path = format!("/images/debian/{version}/");
+        assert_page(&visit(&server, &path).await, StatusCode::from_u16(status).unwrap());
+        assert_eq!(server.get(&path).await.status, status, "{path}");
+    }
 }
 
 #[tokio::test]
-async fn a_version_page_shows_which_packages_changed() {
+async fn pages_lead_to_the_current_version() {
     let server = TestServer::start().await;
-    let spdx = |packages: serde_json::Value| json!({"spdxVersion": "SPDX-2.3", "packages": packages}).to_string();
-    let (name, media_type) = ("sbom", "application/spdx+json");
-    let hostile = "<script>alert(1)</script>";
-    let first = spdx(json!([{"name": "bash", "versionInfo": "5.1"}, {"name": "same", "versionInfo": "1"},
-        {"name": hostile, "versionInfo": hostile}]));
-    let second = spdx(json!([{"name": "bash", "versionInfo": "5.2"}, {"name": "same", "versionInfo": "1"},
-        {"name": "curl", "versionInfo": "8.5"}]));
-    published_with_packages(&server, "1", name, media_type, first.as_bytes()).await;
-    published_with_packages(&server, "2", name, media_type, second.as_bytes()).await;
-    published_with_packages(&server, "3", name, media_type, second.as_bytes()).await;
-    published_with_packages(&server, "4", "manifest", "text/plain", b"bash\t5.2\nnano\t8.0\n").await;
-    published_with_packages(&server, "5", "manifest", "text/plain", b"bash\t5.3\nnano\t8.0\n").await;
-    published_with_packages(&server, "6", "manifest", "text/plain", b"Not a list of packages.\n").await;
-    let page = async |version: &str| text(&visit(&server, &format!("/images/debian/{version}/")).await);
-    let row = |name: &str, what: &str, before: &str, now: &str| {
-        format!(
-            "<th scope=\"row\"><bdi>{name}</bdi></th><td>{what}</td><td><bdi>{before}</bdi></td><td><bdi>{now}</bdi></td>"
-        )
-    };
-    let changed = page("2").await;
-    for expected in [
-        row("bash", "changed", "5.1", "5.2"),
-        row("curl", "added", "–", "8.5"),
-        row("&#60;script&#62;alert(1)&#60;/script&#62;", "removed", "&#60;script&#62;alert(1)&#60;/script&#62;", "–"),
-    ] {
-        assert!(changed.contains(&expected), "{expected}: {changed}");
+    server.published("debian", "1", b"old disk").await;
+    server.clock.advance(Duration::from_secs(2));
+    server.published("debian", "2", b"a new disk").await;
+    let page = async |path: &str| text(&visit(&server, path).await);
+    let button = |path: &str| format!("<a class=\"button\" href=\"{path}#commands\">Use 2</a>");
+    assert!(page("/images/debian/").await.contains(&button("/images/debian/2/")));
+    let leads = "<dt>Current version</dt><dd><a href=\"/images/debian/2/\">2</a></dd>";
+    assert!(page("/images/debian/1/").await.contains(leads));
+    let alias = server.write("PUT", "/v1/images/debian/aliases/latest", Some(json!({"version": "2"}))).await;
+    assert!(alias.status.is_success(), "{alias:?}");
+    assert!(page("/images/debian/").await.contains(&button("/images/debian/latest/")));
+    for path in ["/images/debian/2/", "/images/debian/latest/"] {
+        let current = page(path).await;
+        assert!(current.contains("<span class=\"tag good\">current</span>") && !current.contains(leads), "{path}");
     }
-    assert!(!changed.contains("<bdi>same</bdi>"), "{changed}");
-    assert!(page("3").await.contains("All packages are the same."));
-    assert!(page("5").await.contains(&row("bash", "changed", "5.2", "5.3")));
-    for without in ["1", "4", "6"] {
-        assert!(!page(without).await.contains("Packages, by"), "{without}");
+    for path in ["/images/debian/", "/images/debian/2/", "/status", "/images/nothing/"] {
+        assert_eq!(page(path).await.matches("<search>").count(), 1, "{path}");
     }
-    // What a purged list says is deleted with it.
-    let admin = server.token_with("content-admin").await;
-    let purge = json!({"purge": true, "reason": "It names a secret."});
-    let purged = server.call(Some(&admin), "POST", "/v1/images/debian/versions/1/remove", Some(purge)).await;
-    assert_eq!(purged.status, StatusCode::OK, "{purged:?}");
-    let is_gone = "NOT EXISTS (SELECT 1 FROM package_lists WHERE packages LIKE '%alert%')";
-    server.sql(&format!("UPDATE package_lists SET packages = packages WHERE {is_gone}")).await;
+    assert_eq!(page("/").await.matches("<search>").count(), 1);
 }
 
 #[tokio::test]
