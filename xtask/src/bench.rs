@@ -6,9 +6,11 @@
 mod bulk;
 mod checks;
 mod client;
+mod growth;
 mod latency;
 mod load;
 mod products;
+mod publishes;
 mod registry;
 mod scale_out;
 mod site;
@@ -16,7 +18,12 @@ mod small;
 mod table;
 mod wrk;
 
-use crate::{server::build, shell::Result, tools};
+use crate::{
+    server::{build, use_binary},
+    shell::Result,
+    tools,
+};
+use growth::Database;
 use site::Site;
 use std::{fs, path::PathBuf};
 use table::Row;
@@ -42,6 +49,10 @@ enum Group {
     Latency,
     /// Memory of the server
     Memory,
+    /// Small requests to catalogs of few and of many versions, only if it is named
+    Growth,
+    /// Publishes a second of several writers, only if it is named
+    Publishes,
 }
 
 /// The options of the benchmark.
@@ -67,6 +78,9 @@ pub(crate) struct Options {
     /// Use the release build as it is
     #[arg(long)]
     no_build: bool,
+    /// Measure this program instead of the release build
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// On PostgreSQL and Garage, beside `aws s3 cp` to the same Garage
     #[arg(long)]
     scale_out: bool,
@@ -75,9 +89,23 @@ pub(crate) struct Options {
     checks: bool,
     #[command(flatten)]
     load: load::Load,
+    #[command(flatten)]
+    catalogs: growth::Catalogs,
+    #[command(flatten)]
+    publishers: publishes::Publishers,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    match &options.binary {
+        Some(binary) => use_binary(binary.clone()),
+        None if !options.no_build => build()?,
+        None => {}
+    }
+    match options.groups[..] {
+        [Group::Growth] => return growth::run(options),
+        [Group::Publishes] => return publishes::run(&options.publishers, options.catalogs.catalog, options.rounds),
+        _ => {}
+    }
     tools::from_debian(&[
         ("curl", "curl"),
         ("docker-registry", "docker-registry"),
@@ -85,9 +113,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("openssl", "openssl"),
         ("wrk", "wrk"),
     ])?;
-    if !options.no_build {
-        build()?;
-    }
     if options.checks {
         return checks::run(options.mib);
     }
@@ -95,7 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return scale_out::run(options.mib, options.rounds);
     }
     if let Some(duration) = options.load.duration() {
-        return load::run(&options.load, duration);
+        return load::run(&options.load, duration, options.catalogs.catalog.unwrap_or(Database::Sqlite));
     }
     let machine = latency::machine()?;
     let site = Site::start(options.mib)?;
@@ -111,6 +136,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Group::Upload,
         Group::Streams,
     ];
+    if options.groups.iter().any(|group| matches!(group, Group::Growth | Group::Publishes)) {
+        return Err(
+            "the groups growth and publishes are measured without others: they have servers of their own".into()
+        );
+    }
     for group in all.into_iter().filter(|group| options.groups.is_empty() || options.groups.contains(group)) {
         let measured = match group {
             Group::Download => bulk::downloads(&site, options),
@@ -122,6 +152,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Group::Client => client::commands(&site, options),
             Group::Latency => latency::latencies(&site, options),
             Group::Memory => latency::memory(&site),
+            // Measured above.
+            Group::Growth | Group::Publishes => Ok(Vec::new()),
         }?;
         println!("\n{}", table::markdown(&measured));
         rows.extend(measured);

@@ -5,15 +5,30 @@ use imgsrv_testkit::writer_token;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
 use ureq::{Agent, SendBody, http::StatusCode};
 
 /// Builds the release server.
 pub(crate) fn build() -> Result<()> {
     run(cargo().args(["build", "--release", "--locked", "--package", "imgsrv-server"]))
+}
+
+/// The program that is measured instead of the release build.
+static GIVEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets the task use this program instead of the release build.
+pub(crate) fn use_binary(path: PathBuf) {
+    // Set once, before the first server starts.
+    let _ = GIVEN.set(path);
+}
+
+/// The program that the task runs.
+pub(crate) fn binary() -> PathBuf {
+    GIVEN.get().cloned().unwrap_or_else(|| target_dir().join("release/imgsrv"))
 }
 
 /// A server that ends with the task.
@@ -35,34 +50,51 @@ impl Server {
     /// Starts the server on a data folder below `scratch`, with more variables in its environment. Requests use a token
     /// that may write content.
     pub(crate) fn start(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Result<Self> {
-        let binary = target_dir().join("release/imgsrv");
-        let data = scratch.join("data");
+        let mut server = Self::start_new(scratch, listen, environment)?;
+        server.token = writer_token(&server.url, &server.token);
+        Ok(server)
+    }
+
+    /// The same, but requests use the bootstrap token.
+    pub(crate) fn start_new(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Result<Self> {
         std::fs::create_dir_all(scratch)?;
-        println!("\n$ {} serve --data-dir {} --listen {listen}", binary.display(), data.display());
-        let mut child = Command::new(binary)
-            .args(["serve", "--data-dir"])
-            .arg(&data)
-            .args(["--listen", listen, "--verbosity", "warn"])
-            .env("IMGSRV_METRICS_LISTEN", "")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = command(scratch, listen, environment).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
         print!("{line}");
-        let token = line.rsplit(' ').next().unwrap_or_default().trim().to_owned();
-        let mut server = Self { child, agent: ureq::agent(), url: format!("http://{listen}"), token };
-        for _ in 0..500 {
+        let token = line.rsplit(' ').next().unwrap_or_default().trim();
+        Self::of(child, listen, token)
+    }
+
+    /// Starts the server on what an earlier one left below `scratch`, where `token` is valid; also returns how long it took
+    /// until the server was ready.
+    pub(crate) fn resume(
+        scratch: &Path,
+        listen: &str,
+        environment: &[(&str, String)],
+        token: &str,
+    ) -> Result<(Self, Duration)> {
+        let mut command = command(scratch, listen, environment);
+        let started = Instant::now();
+        let server = Self::of(command.stdout(Stdio::null()).spawn()?, listen, token)?;
+        Ok((server, started.elapsed()))
+    }
+
+    /// Waits until the server that `child` runs is ready.
+    fn of(child: Child, listen: &str, token: &str) -> Result<Self> {
+        let url = format!("http://{listen}");
+        let mut server = Self { child, agent: ureq::agent(), url, token: token.to_owned() };
+        let end = Instant::now() + Duration::from_mins(1);
+        while Instant::now() < end {
             if let Some(status) = server.child.try_wait()? {
                 return Err(format!("the server did not start: {status}").into());
             }
-            if ureq::get(format!("{}/healthz", server.url)).call().is_ok() {
-                server.token = writer_token(&server.url, &server.token);
+            if ureq::get(format!("{}/readyz", server.url)).call().is_ok() {
                 return Ok(server);
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(2));
         }
-        Err("the server does not respond".into())
+        Err("the server is not ready".into())
     }
 
     /// Sends a request with JSON and shows it.
@@ -136,6 +168,20 @@ impl Server {
             }
         }
     }
+}
+
+/// The command that starts a server on a data folder below `scratch`, which it shows.
+fn command(scratch: &Path, listen: &str, environment: &[(&str, String)]) -> Command {
+    let (binary, data) = (binary(), scratch.join("data"));
+    println!("\n$ {} serve --data-dir {} --listen {listen}", binary.display(), data.display());
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--data-dir"])
+        .arg(data)
+        .args(["--listen", listen, "--verbosity", "warn"])
+        .env("IMGSRV_METRICS_LISTEN", "")
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 /// A text field of a response.

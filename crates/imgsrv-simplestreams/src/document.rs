@@ -20,11 +20,24 @@ pub struct Pieces<'p> {
 }
 
 /// An entry of a document.
+#[derive(Debug, Clone, Copy)]
 pub struct Entry<'p> {
     /// The key of its product.
     pub key: &'p str,
+    /// Its product, unless the document has the keys alone. The same allocation as in the previous document if the product
+    /// has not changed.
+    pub product: Option<&'p Arc<str>>,
+}
+
+impl Entry<'_> {
     /// The entry as JSON.
-    pub json: String,
+    pub fn json(&self) -> String {
+        let key = json(self.key);
+        match self.product {
+            Some(product) => [&key, ":", product].concat(),
+            None => key,
+        }
+    }
 }
 
 /// The index of a server that has `products`.
@@ -37,7 +50,7 @@ pub fn index_pieces(products: &EncodedProducts) -> Pieces<'_> {
         json(PRODUCTS_FORMAT),
         json(PRODUCTS_PATH),
     );
-    let entries = products.keys().map(|key| Entry { key, json: json(key) });
+    let entries = products.keys().map(|key| Entry { key, product: None });
     Pieces { head, entries: Box::new(entries), tail: "]}}}" }
 }
 
@@ -49,7 +62,7 @@ pub fn products_pieces(products: &EncodedProducts) -> Pieces<'_> {
         json(DATATYPE),
         json(PRODUCTS_FORMAT),
     );
-    let entries = products.iter().map(|(key, product)| Entry { key, json: [&json(key), ":", product].concat() });
+    let entries = products.iter().map(|(key, product)| Entry { key, product: Some(product) });
     Pieces { head, entries: Box::new(entries), tail: "}}" }
 }
 

@@ -66,7 +66,7 @@ fn listed(image: &str, version: &str, platform: (&str, &str, &str), root: Root, 
 
 /// The document that consists of these pieces.
 fn joined(pieces: Pieces<'_>) -> String {
-    let entries: Vec<String> = pieces.entries.map(|entry| entry.json).collect();
+    let entries: Vec<String> = pieces.entries.map(|entry| entry.json()).collect();
     [pieces.head, entries.join(","), pieces.tail.to_owned()].concat()
 }
 

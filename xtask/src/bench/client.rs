@@ -6,7 +6,10 @@ use super::{
     site::{Site, curl, renew, seconds, upload},
     table::{MIB_PER_SECOND, Row, Target},
 };
-use crate::shell::{Result, output, target_dir};
+use crate::{
+    server::binary,
+    shell::{Result, output},
+};
 use serde_json::json;
 use std::{fs, path::Path, process::Command};
 
@@ -60,7 +63,7 @@ pub(super) fn commands(site: &Site, options: &Options) -> Result<Vec<Row>> {
 
 /// The command, with a token for the server.
 fn imgsrv(site: &Site) -> Command {
-    let mut imgsrv = Command::new(target_dir().join("release/imgsrv"));
+    let mut imgsrv = Command::new(binary());
     imgsrv.env("IMGSRV_URL", &site.server.url).env("IMGSRV_TOKEN", &site.server.token).env("HOME", site.scratch.path());
     imgsrv
 }

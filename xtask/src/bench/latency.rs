@@ -60,7 +60,7 @@ pub(super) fn latencies(site: &Site, options: &Options) -> Result<Vec<Row>> {
     ])
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }

@@ -1,11 +1,12 @@
 //! Mixed load on one server: publishers beside bulk downloads and readers of Simple Streams, with the latency of each.
 
-use super::site::LISTEN;
+use super::{growth::Database, site::LISTEN};
 use crate::{
     demo::digest,
     server::{Server, text},
     shell::Result,
 };
+use imgsrv_testkit::services::LocalPostgres;
 use serde_json::json;
 use std::{
     fs::File,
@@ -22,6 +23,8 @@ const DOWNLOAD_MIB: u64 = 256;
 const PUBLISHED: usize = 4096;
 /// Pause between two probes of `/healthz` or of a manifest.
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
+/// How long each probe is repeated before the load.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Who sends requests, and for how long.
 #[derive(Debug, Clone, clap::Args)]
@@ -92,9 +95,11 @@ impl Results {
     }
 }
 
-pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
+pub(super) fn run(load: &Load, duration: Duration, database: Database) -> Result<()> {
     let scratch = tempfile::TempDir::with_prefix("imgsrv-bench-")?;
-    let server = Server::start(scratch.path(), LISTEN, &[])?;
+    let postgres = (database == Database::Postgres).then(LocalPostgres::start_durable);
+    let environment: Vec<_> = postgres.iter().map(|postgres| ("IMGSRV_POSTGRES_URL", postgres.url())).collect();
+    let server = Server::start(scratch.path(), LISTEN, &environment)?;
     let file = scratch.path().join("file");
     io::copy(&mut File::open("/dev/urandom")?.take(DOWNLOAD_MIB << 20), &mut File::create(&file)?)?;
     let (bulk, size) = digest(File::open(&file)?)?;
@@ -104,7 +109,18 @@ pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
     }
     publish(&server, &server_agent(), "load0", "first", &Results::default())?;
 
-    println!("\n{} publishers, {} downloads, {} stream readers", load.publishers, load.downloads, load.readers);
+    // The same probes while nothing else happens.
+    let [idle_manifests, idle_health] = <[Results; 2]>::default();
+    for (results, path) in [(&idle_manifests, "/v1/images/load0/versions/first"), (&idle_health, "/healthz")] {
+        let (agent, url) = (server_agent(), format!("{}{path}", server.url));
+        let end = Instant::now() + IDLE;
+        results.repeat(end, PROBE_INTERVAL, || fetch(&agent, &url, &server.token, end));
+    }
+
+    println!(
+        "\n{} publishers, {} downloads, {} stream readers, {database}",
+        load.publishers, load.downloads, load.readers
+    );
     let end = Instant::now() + duration;
     let [flows, publishes, downloads, readers, manifests, health] = <[Results; 6]>::default();
     thread::scope(|scope| {
@@ -144,6 +160,8 @@ pub(super) fn run(load: &Load, duration: Duration) -> Result<()> {
     readers.show("images.json");
     manifests.show("manifest");
     health.show("/healthz");
+    idle_manifests.show("manifest, idle");
+    idle_health.show("/healthz, idle");
     Ok(())
 }
 

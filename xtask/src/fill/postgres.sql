@@ -17,6 +17,7 @@ CREATE TEMP TABLE filled AS
 INSERT INTO images (id, name, display_name, has_published, created_at, updated_at, revision)
     SELECT image_id, image_name, 'Image ' || image_name, bool_or(state IN ('active', 'deprecated')), min(at), min(at), 1
     FROM filled GROUP BY image_id, image_name;
+INSERT INTO image_trigrams (trigram, image_name) SELECT trigrams(name, display_name), name FROM images;
 INSERT INTO versions (id, image_id, name, state, published_at, created_at, updated_at, revision)
     SELECT version_id, image_id, version_name, 'published', at, at, at, 3 FROM filled;
 INSERT INTO image_refs (image_id, name) SELECT image_id, version_name FROM filled ORDER BY 1, 2;
@@ -46,6 +47,10 @@ INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unrefere
         at, CASE state WHEN 'tombstone' THEN at END, at FROM filled
     UNION ALL SELECT 'sha256:' || metadata, 600, 'cas/sha256/0b/00/' || metadata
         || '-00000006-0000-0000-0000-' || lpad(to_hex(n), 12, '0'), 'trusted', at, NULL, at FROM filled WHERE is_listed;
+INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unreferenced_since, verified_at)
+    SELECT 'sha256:0d' || hex, 4096, 'cas/sha256/0d/00/0d' || hex || '-00000007-0000-0000-0000-' || right(hex, 12), 'trusted',
+        at, at, at FROM (SELECT to_timestamp(1600000000 + n::bigint * 60) AS at, lpad(to_hex(n), 62, '0') AS hex
+        FROM generate_series(1, {unreferenced}) AS numbers (n)) AS unreferenced;
 INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint, properties, catalog_revision)
     SELECT artifact_id, version_id, attachment_id, 'sha256:' || '0c' || lpad(to_hex(n), 62, '0'), '{}', n + 2 FROM filled WHERE is_listed;
 INSERT INTO aliases (id, image_id, name, version_id, created_at, updated_at, revision)

@@ -18,6 +18,11 @@ CREATE TEMP TABLE filled AS
 INSERT INTO images (id, name, display_name, has_published, created_at, updated_at, revision)
     SELECT image_id, image_name, 'Image ' || image_name, max(state IN ('active', 'deprecated')), min(at), min(at), 1
     FROM filled GROUP BY image_id, image_name;
+INSERT OR IGNORE INTO image_trigrams (trigram, image_name)
+    WITH RECURSIVE pieces (name, text, start) AS (
+        SELECT name, lower(name || ' ' || coalesce(display_name, '')), 1 FROM images
+        UNION ALL SELECT name, text, start + 1 FROM pieces WHERE start + 3 <= length(text))
+    SELECT substr(text, start, 3), name FROM pieces;
 INSERT INTO versions (id, image_id, name, state, published_at, created_at, updated_at, revision)
     SELECT version_id, image_id, version_name, 'published', at, at, at, 3 FROM filled;
 INSERT INTO image_refs (image_id, name) SELECT image_id, version_name FROM filled ORDER BY 1, 2;
@@ -47,6 +52,11 @@ INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unrefere
         at, CASE state WHEN 'tombstone' THEN at END, at FROM filled
     UNION ALL SELECT 'sha256:' || metadata, 600, 'cas/sha256/0b/00/' || metadata
         || printf('-00000006-0000-0000-0000-%012x', n), 'trusted', at, NULL, at FROM filled WHERE is_listed;
+INSERT INTO blobs (digest, size_bytes, storage_name, state, created_at, unreferenced_since, verified_at)
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {unreferenced})
+    SELECT 'sha256:0d' || hex, 4096, 'cas/sha256/0d/00/0d' || hex || '-00000007-0000-0000-0000-' || substr(hex, -12), 'trusted',
+        at, at, at FROM (SELECT (1600000000 + n * 60) * 1000000 AS at, printf('%062x', n) AS hex FROM numbers
+        WHERE n <= {unreferenced});
 INSERT INTO incus_rows (artifact_id, version_id, attachment_id, fingerprint, properties, catalog_revision)
     SELECT artifact_id, version_id, attachment_id, 'sha256:' || printf('0c%062x', n), '{}', n + 2 FROM filled WHERE is_listed;
 INSERT INTO aliases (id, image_id, name, version_id, created_at, updated_at, revision)

@@ -26,9 +26,11 @@ const REPLACEMENT: &str = versions!(
         (SELECT id FROM versions WHERE image_id = i.id AND name = $2),
         (SELECT version_id FROM aliases WHERE image_id = i.id AND name = $2))"
 );
+/// From the index of versions that are drained; in the order of their ids, all published versions would be looked at.
 const DRAINED: &str = versions!(
-    "WHERE l.state = 'removed' AND l.available_until <= $1
-    AND (l.hold_reason IS NULL OR l.hold_until <= $1 OR l.hold_lifts_at <= $1) AND v.id > $2 ORDER BY v.id LIMIT $3"
+    "WHERE v.id IN (SELECT version_id FROM version_lifecycles WHERE state = 'removed' AND available_until <= $1
+        AND (hold_reason IS NULL OR hold_until <= $1 OR hold_lifts_at <= $1) AND version_id > $2)
+    ORDER BY v.id LIMIT $3"
 );
 pub(crate) const STATEMENTS: &[&str] = &[UPDATE, ALIASES, REPLACEMENT, DRAINED];
 

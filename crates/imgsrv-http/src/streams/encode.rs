@@ -1,7 +1,7 @@
 //! Incremental encoding of a large document of many entries: only what has changed is compressed again.
 //!
-//! Entries are grouped into chunks whose ends depend on the keys alone, so that an entry that is added, removed or changed
-//! changes one chunk. Each chunk is compressed separately and cached. The gzip member is concatenated the way `pigz` does:
+//! Entries are grouped into chunks whose ends depend on keys and sizes, so that an entry that is added, removed or changed
+//! changes one chunk, or two. Each chunk is compressed separately and cached; what has not changed is only copied. The gzip member is concatenated the way `pigz` does:
 //! deflate data that was flushed ends at a byte boundary (RFC 1951, section 3.2.4) and can be followed by more, and
 //! checksums can be combined. Zstandard frames can be concatenated (RFC 8878, section 3).
 
@@ -32,15 +32,15 @@ pub(super) struct Encoded {
     pub(super) tag: String,
 }
 
-/// A compressed section of a document.
-struct Chunk {
+/// A section of a document, compressed.
+struct Packed {
     deflate: Vec<u8>,
     zstd: Vec<u8>,
     crc: Hasher,
     digest: [u8; 32],
 }
 
-impl Chunk {
+impl Packed {
     fn of(plain: &[u8]) -> io::Result<Self> {
         let mut compress = Compress::new(Compression::default(), false);
         let mut deflate = Vec::with_capacity(plain.len() / 4 + 64);
@@ -60,53 +60,120 @@ impl Chunk {
     }
 }
 
+/// Successive entries of the last revision.
+struct Chunk {
+    entries: Vec<(String, Option<Arc<str>>)>,
+    /// Whether no other entries precede them, so that they begin without a comma.
+    is_first: bool,
+    /// A part of the whole document.
+    plain: Bytes,
+    packed: Arc<Packed>,
+}
+
+impl Chunk {
+    /// Whether it consists of these entries. Compares their allocations first, so that this costs little.
+    fn has(&self, entries: &[Entry<'_>], is_first: bool) -> bool {
+        let is_same = |(key, product): &(String, Option<Arc<str>>), entry: &Entry<'_>| {
+            key == entry.key
+                && match (product, entry.product) {
+                    (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
+                }
+        };
+        self.is_first == is_first
+            && self.entries.len() == entries.len()
+            && self.entries.iter().zip(entries).all(|(one, other)| is_same(one, other))
+    }
+}
+
 /// Encodes successive revisions of one document.
 #[derive(Default)]
 pub(super) struct Encoder {
-    /// The chunks of the last revision, by their plain bytes.
-    chunks: HashMap<Bytes, Arc<Chunk>>,
+    /// The chunks of the last revision, by their first key.
+    chunks: HashMap<String, Chunk>,
+    /// The size of the last revision.
+    size: usize,
+}
+
+/// A section of a document that is being encoded.
+struct Section {
+    end: usize,
+    /// The entries, if it has any.
+    entries: Vec<(String, Option<Arc<str>>)>,
+    /// What it is compressed to, if that is known.
+    packed: Option<Arc<Packed>>,
 }
 
 impl Encoder {
     /// Encodes the document that consists of these pieces.
     pub(super) fn encode(&mut self, document: Pieces<'_>) -> io::Result<Encoded> {
         let Pieces { head, entries, tail } = document;
-        let mut plain = head.into_bytes();
-        let mut ends = vec![plain.len()];
-        for (at, Entry { key, json }) in entries.enumerate() {
-            if at > 0 {
-                plain.push(b',');
-            }
-            plain.extend_from_slice(json.as_bytes());
-            let is_end = crc32fast::hash(key.as_bytes()).is_multiple_of(CHUNK_ENTRIES);
-            if is_end || plain.len() - ends.last().unwrap_or(&0) >= MAX_CHUNK {
-                ends.push(plain.len());
+        let mut plain = Vec::with_capacity(self.size + MAX_CHUNK);
+        plain.extend_from_slice(head.as_bytes());
+        let mut sections = vec![Section { end: plain.len(), entries: Vec::new(), packed: None }];
+        let (mut group, mut size) = (Vec::new(), 0);
+        for entry in entries {
+            group.push(entry);
+            size += entry.key.len() + entry.product.map_or(0, |product| product.len());
+            if crc32fast::hash(entry.key.as_bytes()).is_multiple_of(CHUNK_ENTRIES) || size >= MAX_CHUNK {
+                sections.push(self.section(&mut plain, &group, sections.len() == 1));
+                (group, size) = (Vec::new(), 0);
             }
         }
-        ends.push(plain.len());
+        if !group.is_empty() {
+            sections.push(self.section(&mut plain, &group, sections.len() == 1));
+        }
         plain.extend_from_slice(tail.as_bytes());
-        ends.push(plain.len());
-        self.assemble(plain.into(), &ends)
+        sections.push(Section { end: plain.len(), entries: Vec::new(), packed: None });
+        self.assemble(plain.into(), sections)
     }
 
-    fn assemble(&mut self, plain: Bytes, ends: &[usize]) -> io::Result<Encoded> {
-        let starts = std::iter::once(&0).chain(ends);
-        let slices = starts.zip(ends).filter(|(start, end)| start < end).map(|(start, end)| plain.slice(*start..*end));
-        let mut chunks = HashMap::new();
-        let (mut gzip, mut zstd, mut crc) = (GZIP_HEAD.to_vec(), Vec::new(), Hasher::new());
-        let mut digests = Sha256::new();
-        for slice in slices {
-            let chunk = match self.chunks.get(&slice) {
-                Some(chunk) => Arc::clone(chunk),
-                None => Arc::new(Chunk::of(&slice)?),
-            };
-            gzip.extend_from_slice(&chunk.deflate);
-            zstd.extend_from_slice(&chunk.zstd);
-            crc.combine(&chunk.crc);
-            digests.update(chunk.digest);
-            chunks.insert(slice, chunk);
+    /// Appends entries to a document: what the last revision has of them is copied.
+    fn section(&mut self, plain: &mut Vec<u8>, group: &[Entry<'_>], is_first: bool) -> Section {
+        let previous = group.first().and_then(|first| self.chunks.remove(first.key));
+        if let Some(chunk) = previous.filter(|chunk| chunk.has(group, is_first)) {
+            plain.extend_from_slice(&chunk.plain);
+            return Section { end: plain.len(), entries: chunk.entries, packed: Some(chunk.packed) };
         }
-        self.chunks = chunks;
+        for (at, entry) in group.iter().enumerate() {
+            if at > 0 || !is_first {
+                plain.push(b',');
+            }
+            plain.extend_from_slice(entry.json().as_bytes());
+        }
+        let entries = group.iter().map(|entry| (entry.key.to_owned(), entry.product.cloned())).collect();
+        Section { end: plain.len(), entries, packed: None }
+    }
+
+    fn assemble(&mut self, plain: Bytes, sections: Vec<Section>) -> io::Result<Encoded> {
+        let (mut chunks, mut packed, mut start) = (HashMap::new(), Vec::with_capacity(sections.len()), 0);
+        for (at, section) in sections.into_iter().enumerate() {
+            let slice = plain.slice(start..section.end);
+            start = section.end;
+            let compressed = match section.packed {
+                Some(packed) => packed,
+                None => Arc::new(Packed::of(&slice)?),
+            };
+            packed.push(Arc::clone(&compressed));
+            if let Some((first, _)) = section.entries.first() {
+                let is_first = at == 1;
+                let key = first.clone();
+                chunks.insert(key, Chunk { entries: section.entries, is_first, plain: slice, packed: compressed });
+            }
+        }
+        (self.chunks, self.size) = (chunks, plain.len());
+        let size = |of: fn(&Packed) -> &Vec<u8>| packed.iter().map(|packed| of(packed).len()).sum::<usize>();
+        let mut gzip = Vec::with_capacity(size(|packed| &packed.deflate) + 64);
+        let mut zstd = Vec::with_capacity(size(|packed| &packed.zstd));
+        let (mut crc, mut digests) = (Hasher::new(), Sha256::new());
+        gzip.extend_from_slice(&GZIP_HEAD);
+        for packed in &packed {
+            gzip.extend_from_slice(&packed.deflate);
+            zstd.extend_from_slice(&packed.zstd);
+            crc.combine(&packed.crc);
+            digests.update(packed.digest);
+        }
         let crc = crc.finalize();
         gzip.extend_from_slice(&DEFLATE_END);
         gzip.extend_from_slice(&crc.to_le_bytes());
@@ -121,10 +188,11 @@ impl Encoder {
 mod tests {
     use super::*;
     use flate2::read::GzDecoder;
+    use imgsrv_simplestreams::{EncodedProducts, products_pieces};
     use std::io::Read;
 
     fn encode(encoder: &mut Encoder, entries: &[String]) -> Encoded {
-        let entries = entries.iter().map(|entry| Entry { key: entry, json: format!("\"{entry}\"") });
+        let entries = entries.iter().map(|key| Entry { key, product: None });
         let pieces = Pieces { head: "[".to_owned(), entries: Box::new(entries), tail: "]" };
         encoder.encode(pieces).expect("encoded")
     }
@@ -167,15 +235,33 @@ mod tests {
         let mut entries: Vec<String> = (0..5000).map(|i| format!("entry {i}")).collect();
         let mut encoder = Encoder::default();
         encode(&mut encoder, &entries);
-        let before = encoder.chunks.clone();
+        let packed = |encoder: &Encoder| -> Vec<Arc<Packed>> {
+            encoder.chunks.values().map(|chunk| Arc::clone(&chunk.packed)).collect()
+        };
+        let before = packed(&encoder);
         entries.insert(2500, "one more".to_owned());
         entries.remove(100);
         check(&encode(&mut encoder, &entries), &entries);
-        let reused = encoder
-            .chunks
-            .iter()
-            .filter(|(bytes, chunk)| before.get(*bytes).is_some_and(|before| Arc::ptr_eq(before, chunk)));
-        let (all, reused) = (encoder.chunks.len(), reused.count());
+        let after = packed(&encoder);
+        let is_reused = |one: &&Arc<Packed>| before.iter().any(|other| Arc::ptr_eq(one, other));
+        let (all, reused) = (after.len(), after.iter().filter(is_reused).count());
         assert!(all > 50 && all - reused <= 3, "{reused} of {all}");
+    }
+
+    #[test]
+    fn a_product_that_changes_is_in_the_next_revision() {
+        let mut products: EncodedProducts =
+            (0..1000).map(|at| (format!("key {at:04}"), format!("{{\"at\":{at}}}").into())).collect();
+        let mut encoder = Encoder::default();
+        for (key, product) in
+            [("key 0000", "{}"), ("key 0500", "{\"at\":1}"), ("key 0999", "{}"), ("a first one", "{}")]
+        {
+            encoder.encode(products_pieces(&products)).expect("encoded");
+            products.insert(key.to_owned(), product.into());
+            let encoded = encoder.encode(products_pieces(&products)).expect("encoded");
+            let fresh = Encoder::default().encode(products_pieces(&products)).expect("encoded");
+            assert_eq!((encoded.plain, encoded.gzip, encoded.zstd), (fresh.plain, fresh.gzip, fresh.zstd), "{key}");
+            assert_eq!(encoded.tag, fresh.tag);
+        }
     }
 }

@@ -15,20 +15,51 @@ pub struct LocalPostgres {
     folder: PathBuf,
     programs: PathBuf,
     port: u16,
+    is_durable: bool,
     guard: Option<Guard>,
 }
 
 impl LocalPostgres {
     /// Starts an empty server.
     pub fn start() -> Self {
-        let mut server = Self { folder: scratch("postgres"), programs: programs(), port: free_port(), guard: None };
+        Self::empty(false)
+    }
+
+    /// Starts an empty server that syncs every commit, as one in production does, for measurements.
+    pub fn start_durable() -> Self {
+        Self::empty(true)
+    }
+
+    fn empty(is_durable: bool) -> Self {
+        Self::with(is_durable, |server| {
+            let initdb = server.programs.join("initdb");
+            let options =
+                ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+            succeed(unprivileged(&initdb).arg("-D").arg(server.data()).args(options));
+        })
+    }
+
+    /// Starts a server on a copy of what [`LocalPostgres::save`] has written to a folder.
+    pub fn restore(saved: &Path) -> Self {
+        Self::with(false, |server| {
+            succeed(Command::new("cp").args(["-a", "--reflink=auto"]).arg(saved).arg(server.data()));
+        })
+    }
+
+    /// Stops the server in an orderly way, and moves its databases to a folder.
+    pub fn save(self, folder: &Path) {
+        succeed(self.control().args(["-m", "fast", "-w", "-s", "stop"]));
+        succeed(Command::new("mv").arg(self.data()).arg(folder));
+    }
+
+    fn with(is_durable: bool, create_data: impl FnOnce(&Self)) -> Self {
+        let (folder, programs, port) = (scratch("postgres"), programs(), free_port());
+        let mut server = Self { folder, programs, port, is_durable, guard: None };
         let folder = server.folder.to_str().expect("a path in UTF-8");
         if rustix::process::getuid().is_root() {
             succeed(Command::new("chown").args(["postgres", folder]));
         }
-        let initdb = server.programs.join("initdb");
-        let options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
-        succeed(unprivileged(&initdb).arg("-D").arg(server.data()).args(options));
+        create_data(&server);
         let control = server.control();
         let words = std::iter::once(control.get_program()).chain(control.get_args());
         let words = words.map(|word| word.to_str().expect("words in UTF-8"));
@@ -42,8 +73,9 @@ impl LocalPostgres {
     /// Starts it, after [`LocalPostgres::stop`] on the same port.
     pub fn run(&self) {
         // Without fsync only a power failure loses data, not a killed server.
+        let durable = if self.is_durable { "on" } else { "off" };
         let options = format!(
-            "-c fsync=off -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB \
+            "-c fsync={durable} -c full_page_writes={durable} -c max_connections=200 -c shared_buffers=64MB \
              -c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={}",
             self.port,
             self.folder.display()
