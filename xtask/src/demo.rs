@@ -1,7 +1,7 @@
-//! A demonstration of publishing and downloading an image, end to end, with the release build.
+//! A demonstration of publishing and downloading an image, end to end, with a quick build of the server.
 
 use crate::{
-    server::{Server, build, text},
+    server::{Server, build_for_demo, text},
     shell::{Result, has, run as run_command, target_dir},
 };
 use imgsrv_testkit::qcow2;
@@ -33,7 +33,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    build()?;
+    build_for_demo()?;
     // Checked first: another demo may be serving on that address, from the same folder.
     let free = std::net::TcpListener::bind(&options.listen);
     drop(free.map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?);

@@ -141,7 +141,10 @@ impl Toolchain {
     fn keep_debug_information(&self, binary: &Path, stripped: &Path, dist: &Path) -> Result<()> {
         let file = dist.join(format!("imgsrv-{VERSION}-{}.debug", self.target));
         let objcopy = self.strip.replace("strip", "objcopy");
-        run(Command::new(&objcopy).args(["--only-keep-debug", "--compress-debug-sections=zlib"]).arg(binary).arg(&file))?;
+        run(Command::new(&objcopy)
+            .args(["--only-keep-debug", "--compress-debug-sections=zlib"])
+            .arg(binary)
+            .arg(&file))?;
         run(Command::new(&objcopy).arg(format!("--add-gnu-debuglink={}", file.display())).arg(stripped))
     }
 
