@@ -24,6 +24,7 @@ use imgsrv_http::{AppState, HttpSettings, PublicUrl, router};
 use rustix::process::Signal;
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -62,6 +63,7 @@ pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
             FormatCheckOption::Warn => FormatCheck::Warn,
             FormatCheckOption::Enforce => FormatCheck::Enforce,
         },
+        streams_newest: NonZeroU32::new(options.api.streams_newest),
         worker,
     }
 }
