@@ -187,6 +187,14 @@ CREATE TABLE images (
 );
 CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
+-- Every three characters in a row of the text that searches look through: the name of an image, a blank and its display name,
+-- in lower case. Triggers maintain them, so that a search for a rare text reads few images.
+CREATE TABLE image_trigrams (
+    trigram text COLLATE "C" NOT NULL,
+    image_name text COLLATE "C" NOT NULL,
+    PRIMARY KEY (trigram, image_name)
+);
+
 -- What an image is bound to that was created through a pattern with claims: the rule, and the values of the claims.
 CREATE TABLE image_bindings (
     image_id uuid PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
@@ -325,6 +333,28 @@ CREATE TRIGGER images_insert BEFORE INSERT ON images FOR EACH ROW EXECUTE FUNCTI
 CREATE TRIGGER images_update BEFORE UPDATE ON images FOR EACH ROW EXECUTE FUNCTION images_guard();
 CREATE TRIGGER images_delete BEFORE DELETE ON images FOR EACH ROW EXECUTE FUNCTION images_guard();
 CREATE TRIGGER images_truncate BEFORE TRUNCATE ON images EXECUTE FUNCTION forbid();
+
+-- The trigrams of an image.
+CREATE FUNCTION trigrams(image_name text, display_name text) RETURNS SETOF text LANGUAGE sql IMMUTABLE AS $$
+    SELECT DISTINCT substr(searched.text, start, 3) FROM
+        (SELECT lower((image_name || ' ' || coalesce(display_name, '')) COLLATE "C") AS text) AS searched,
+        generate_series(1, length(searched.text) - 2) AS start
+$$;
+CREATE FUNCTION maintain_trigrams() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM image_trigrams WHERE image_name = OLD.name
+            AND trigram IN (SELECT trigrams(OLD.name, OLD.display_name) COLLATE "C");
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO image_trigrams (trigram, image_name) SELECT trigrams(NEW.name, NEW.display_name), NEW.name;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER images_trigrams_insert AFTER INSERT ON images FOR EACH ROW EXECUTE FUNCTION maintain_trigrams();
+CREATE TRIGGER images_trigrams_update AFTER UPDATE ON images
+    FOR EACH ROW WHEN (NEW.display_name IS DISTINCT FROM OLD.display_name) EXECUTE FUNCTION maintain_trigrams();
+CREATE TRIGGER images_trigrams_delete AFTER DELETE ON images FOR EACH ROW EXECUTE FUNCTION maintain_trigrams();
 
 -- Maintains image_refs for versions and aliases.
 CREATE FUNCTION maintain_ref() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -1222,7 +1252,7 @@ DECLARE
     guard text;
 BEGIN
     FOREACH guard IN ARRAY ARRAY['forbid()', 'bump_catalog_revision()', 'count_change(text, bigint)', 'count_states()',
-        'notify_work()', 'images_guard()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
+        'notify_work()', 'images_guard()', 'trigrams(text, text)', 'maintain_trigrams()', 'maintain_ref()', 'versions_guard()', 'mark_published()',
         'version_lifecycles_guard()', 'mark_offered()', 'aliases_guard()', 'remember_alias()', 'image_refs_guard()',
         'manifest_guard()', 'blobs_guard()', 'count_blobs()', 'count_unreferenced()', 'record_orphan()', 'lock_digest()',
         'reference_blob()', 'release_blob()', 'audit_retention_guard()',

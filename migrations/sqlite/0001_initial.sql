@@ -140,6 +140,14 @@ CREATE TABLE images (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX images_public ON images (name) WHERE has_published AND visibility = 'public';
 
+-- Every three characters in a row of the text that searches look through: the name of an image, a blank and its display name,
+-- in lower case. Triggers maintain them, so that a search for a rare text reads few images.
+CREATE TABLE image_trigrams (
+    trigram TEXT NOT NULL,
+    image_name TEXT NOT NULL,
+    PRIMARY KEY (trigram, image_name)
+) STRICT, WITHOUT ROWID;
+
 -- What an image is bound to that was created through a pattern with claims: the rule, and the values of the claims.
 CREATE TABLE image_bindings (
     image_id BLOB PRIMARY KEY NOT NULL REFERENCES images (id) ON DELETE CASCADE,
@@ -263,6 +271,33 @@ CREATE TRIGGER images_update BEFORE UPDATE ON images BEGIN
 END;
 CREATE TRIGGER images_delete BEFORE DELETE ON images BEGIN
     SELECT RAISE(ABORT, 'imgsrv:image-in-use') FROM versions WHERE image_id = OLD.id;
+END;
+
+CREATE TRIGGER images_trigrams_insert AFTER INSERT ON images BEGIN
+    INSERT OR IGNORE INTO image_trigrams (trigram, image_name) SELECT trigram, NEW.name FROM
+        (WITH RECURSIVE pieces (text, start) AS (
+                SELECT lower(NEW.name || ' ' || coalesce(NEW.display_name, '')), 1
+                UNION ALL SELECT text, start + 1 FROM pieces WHERE start + 3 <= length(text))
+            SELECT substr(text, start, 3) AS trigram FROM pieces WHERE length(text) >= 3);
+END;
+CREATE TRIGGER images_trigrams_update AFTER UPDATE ON images WHEN NEW.display_name IS NOT OLD.display_name BEGIN
+    DELETE FROM image_trigrams WHERE image_name = OLD.name AND trigram IN
+        (WITH RECURSIVE pieces (text, start) AS (
+                SELECT lower(OLD.name || ' ' || coalesce(OLD.display_name, '')), 1
+                UNION ALL SELECT text, start + 1 FROM pieces WHERE start + 3 <= length(text))
+            SELECT substr(text, start, 3) AS trigram FROM pieces WHERE length(text) >= 3);
+    INSERT OR IGNORE INTO image_trigrams (trigram, image_name) SELECT trigram, NEW.name FROM
+        (WITH RECURSIVE pieces (text, start) AS (
+                SELECT lower(NEW.name || ' ' || coalesce(NEW.display_name, '')), 1
+                UNION ALL SELECT text, start + 1 FROM pieces WHERE start + 3 <= length(text))
+            SELECT substr(text, start, 3) AS trigram FROM pieces WHERE length(text) >= 3);
+END;
+CREATE TRIGGER images_trigrams_delete AFTER DELETE ON images BEGIN
+    DELETE FROM image_trigrams WHERE image_name = OLD.name AND trigram IN
+        (WITH RECURSIVE pieces (text, start) AS (
+                SELECT lower(OLD.name || ' ' || coalesce(OLD.display_name, '')), 1
+                UNION ALL SELECT text, start + 1 FROM pieces WHERE start + 3 <= length(text))
+            SELECT substr(text, start, 3) AS trigram FROM pieces WHERE length(text) >= 3);
 END;
 
 CREATE TRIGGER versions_insert BEFORE INSERT ON versions BEGIN

@@ -13,7 +13,11 @@ use imgsrv_domain::{
     retention::RetentionPolicy,
     work::WorkerId,
 };
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The implementations of the ports.
@@ -74,6 +78,9 @@ pub struct Settings {
     pub backoff: Backoff,
     /// What happens to artifacts whose bytes are not in the declared format.
     pub format_check: FormatCheck,
+    /// How many of the newest versions of an image Simple Streams list for each architecture, variant and kind, beside those
+    /// that aliases refer to; all when absent.
+    pub streams_newest: Option<NonZeroU32>,
     /// Identifies this run of this process as a lease owner.
     pub worker: WorkerId,
 }

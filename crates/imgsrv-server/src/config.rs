@@ -66,6 +66,10 @@ pub(crate) struct ApiOptions {
     /// Visibility of new images whose creation does not choose one: `public`, or `private` for callers with a role on them
     #[arg(long, env = "IMGSRV_DEFAULT_VISIBILITY", default_value = "public", value_name = "VISIBILITY")]
     pub(crate) default_visibility: Visibility,
+    /// Number of the newest versions of an image that Simple Streams list for each architecture, variant and kind, beside
+    /// those that aliases refer to. 0 means all
+    #[arg(long, env = "IMGSRV_STREAMS_NEWEST", default_value_t = 0, value_name = "COUNT")]
+    pub(crate) streams_newest: u32,
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,

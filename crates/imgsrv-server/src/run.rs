@@ -27,6 +27,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -65,6 +66,7 @@ pub(crate) fn settings(options: &ServeOptions, worker: WorkerId) -> Settings {
             FormatCheckOption::Warn => FormatCheck::Warn,
             FormatCheckOption::Enforce => FormatCheck::Enforce,
         },
+        streams_newest: NonZeroU32::new(options.api.streams_newest),
         worker,
     }
 }

@@ -25,8 +25,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Concurrent ingests of one process: a small one need not wait for a huge one.
 const INGEST_SLOTS: usize = 4;
-/// Concurrent publish jobs of one process.
-const PUBLISH_SLOTS: usize = 2;
+/// Concurrent publish jobs of one process. Most of a small one is waiting for commits, of which one sync of the disk
+/// completes as many as wait for it.
+const PUBLISH_SLOTS: usize = 8;
 /// Ended uploads that one process clears at once.
 const CLEAR_SLOTS: usize = 2;
 /// Interval of storing the last use of tokens.

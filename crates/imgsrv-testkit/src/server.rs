@@ -169,6 +169,7 @@ impl TestServer {
             work_attempts: 5,
             sweep_interval: Duration::from_mins(1),
             collection: CollectionSettings::default(),
+            streams_newest: None,
             scrub: ScrubSettings { rate: NonZeroU64::new(1 << 30), ..ScrubSettings::default() },
             removal_drain: Drain::new(Duration::from_hours(24)).expect("long enough"),
             hold_cooldown: Duration::from_hours(24),

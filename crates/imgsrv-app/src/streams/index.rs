@@ -8,7 +8,7 @@ use imgsrv_domain::{
     ids::ImageId,
     inspection::IncusLayout,
     link::{Capability, LinkedFile},
-    names::{ImageName, UrlSegment, VersionName},
+    names::{AliasName, ImageName, UrlSegment, VersionName},
     ports::{StreamChanges, StreamImage, StreamLifecycle, StreamListing, StreamMetadata, StreamRow},
     transition::Revision,
 };
@@ -16,8 +16,10 @@ use imgsrv_simplestreams::{
     Aliases, Deprecation, EncodedProducts, File, IncusArchitecture, Listed, Root, project, project_with,
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet},
     mem,
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -25,6 +27,9 @@ use std::{
 /// the names of all of them; each group is projected separately.
 #[derive(Default)]
 pub(super) struct StreamIndex {
+    /// How many of the newest versions of an image are listed for each architecture, variant and kind, beside those that
+    /// aliases refer to; all when absent.
+    newest: Option<NonZeroU32>,
     revision: Option<Revision>,
     /// Published versions never change; those that are withdrawn may be restored.
     rows: HashMap<ImageId, Vec<StreamRow>>,
@@ -48,6 +53,16 @@ struct Group {
 }
 
 impl StreamIndex {
+    /// An empty index that lists so many of the newest versions.
+    pub(super) fn of(newest: Option<NonZeroU32>) -> Self {
+        Self { newest, ..Self::default() }
+    }
+
+    /// Forgets everything, as before the first time.
+    pub(super) fn clear(&mut self) {
+        *self = Self::of(self.newest);
+    }
+
     /// The catalog revision up to which changes were applied; absent before the first time and after a failure.
     pub(super) const fn revision(&self) -> Option<Revision> {
         self.revision
@@ -62,7 +77,7 @@ impl StreamIndex {
     pub(super) fn apply(&mut self, changes: StreamChanges) -> Result<(), serde_json::Error> {
         // After a failure the changes are everything that is listed.
         if self.revision.take().is_none() {
-            *self = Self::default();
+            self.clear();
         }
         let mut changed = BTreeSet::new();
         for row in changes.rows {
@@ -111,10 +126,15 @@ impl StreamIndex {
     fn listed(&self, members: &Group, shows: impl Fn(&StreamImage) -> bool) -> (Vec<Listed>, Aliases) {
         let (mut listed, mut aliases) = (Vec::new(), Aliases::new());
         for image in members.images.iter().filter_map(|id| self.images.get(id)).filter(|image| shows(image)) {
-            let rows = self.rows.get(&image.id).into_iter().flatten();
             let listings = self.listings.get(&image.id);
             let listing = |row: &StreamRow| listings?.get(&row.version).copied();
-            listed.extend(rows.filter_map(|row| list(image, row, listing(row).unwrap_or(StreamListing::Active))));
+            let rows = self.rows.get(&image.id).into_iter().flatten();
+            let mut rows: Vec<(&StreamRow, StreamListing)> =
+                rows.map(|row| (row, listing(row).unwrap_or(StreamListing::Active))).collect();
+            if let Some(newest) = self.newest {
+                keep_newest(&mut rows, &image.aliases, newest);
+            }
+            listed.extend(rows.into_iter().filter_map(|(row, listing)| list(image, row, listing)));
             for (alias, version) in &image.aliases {
                 aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
             }
@@ -197,6 +217,34 @@ impl StreamIndex {
     }
 }
 
+/// Keeps the rows of the newest versions for each architecture, variant and kind, and of those that aliases refer to.
+fn keep_newest(rows: &mut Vec<(&StreamRow, StreamListing)>, aliases: &[(AliasName, VersionName)], newest: NonZeroU32) {
+    let aliased: HashSet<&VersionName> = aliases.iter().map(|(_, version)| version).collect();
+    rows.retain(|(_, listing)| *listing != StreamListing::Withdrawn);
+    rows.sort_by_key(|(row, _)| Reverse((row.published_at, &row.version)));
+    // How many versions were kept, and the last of them: a version may have several artifacts of one kind.
+    let mut kept: HashMap<_, (u32, &VersionName)> = HashMap::new();
+    rows.retain(|(row, _)| {
+        let Some((architecture, kind)) = architecture_of(row).zip(root_of(row)) else { return false };
+        let (count, last) = kept.entry((architecture, &row.variant, kind.kind())).or_insert((0, &row.version));
+        if *count == 0 || *last != &row.version {
+            (*count, *last) = (*count + 1, &row.version);
+        }
+        *count <= newest.get() || aliased.contains(&row.version)
+    });
+}
+
+fn root_of(row: &StreamRow) -> Option<Root> {
+    match row.layout {
+        IncusLayout::Split(_) => root(row.format),
+        IncusLayout::Unified(kind) => Some(Root::Unified(kind)),
+    }
+}
+
+fn architecture_of(row: &StreamRow) -> Option<IncusArchitecture> {
+    IncusArchitecture::of_artifact(row.architecture.as_str()).ok()
+}
+
 fn artifact_file(image: &StreamImage, row: &StreamRow) -> String {
     files::artifact_file(&image.name, &row.version, &row.architecture, &row.variant, row.format)
 }
@@ -208,11 +256,11 @@ fn list(image: &StreamImage, row: &StreamRow, listing: StreamListing) -> Option<
         StreamListing::Withdrawn => return None,
     };
     let file = artifact_file(image, row);
-    let (root, metadata) = match &row.layout {
+    let metadata = match &row.layout {
         IncusLayout::Split(StreamMetadata { name, claim, .. }) => {
-            (root(row.format)?, Some(File { name: files::attachment_file(&file, name), claim: *claim }))
+            Some(File { name: files::attachment_file(&file, name), claim: *claim })
         }
-        IncusLayout::Unified(kind) => (Root::Unified(*kind), None),
+        IncusLayout::Unified(_) => None,
     };
     Some(Listed {
         image: image.name.clone(),
@@ -220,9 +268,9 @@ fn list(image: &StreamImage, row: &StreamRow, listing: StreamListing) -> Option<
         version: row.version.clone(),
         published_at: row.published_at,
         operating_system: row.operating_system.clone(),
-        architecture: IncusArchitecture::of_artifact(row.architecture.as_str()).ok()?,
+        architecture: architecture_of(row)?,
         variant: row.variant.clone(),
-        root,
+        root: root_of(row)?,
         root_file: File { name: file, claim: row.root },
         metadata,
         fingerprint: row.fingerprint,
@@ -366,8 +414,10 @@ mod tests {
         #[test]
         fn applying_changes_gives_the_same_products_as_reading_everything(
             events in prop::collection::vec((event(), any::<bool>()), 1..40),
+            newest in 0_u32..4,
         ) {
-            let (mut model, mut index) = (Model::default(), StreamIndex::default());
+            let newest = NonZeroU32::new(newest);
+            let (mut model, mut index) = (Model::default(), StreamIndex::of(newest));
             let mut pending: Option<StreamChanges> = None;
             for (revision, (event, is_batched)) in (1..).zip(&events) {
                 let reported = model.take(event, revision);
@@ -387,7 +437,7 @@ mod tests {
                     lifecycles: model.lifecycles.clone(),
                     images: model.images.values().cloned().collect(),
                 };
-                let mut fresh = StreamIndex::default();
+                let mut fresh = StreamIndex::of(newest);
                 fresh.apply(all).expect("applied");
                 prop_assert_eq!(&index.products, &fresh.products);
                 let listed: Vec<Listed> = model
@@ -406,6 +456,17 @@ mod tests {
                         aliases.entry((image.name.clone(), version.clone())).or_default().insert(alias.clone());
                     }
                 }
+                let is_listed = |one: &Listed| {
+                    let newer = listed.iter().filter(|other| {
+                        (&other.image, &other.variant, other.root.kind()) == (&one.image, &one.variant, one.root.kind())
+                            && other.architecture == one.architecture
+                            && (other.published_at, &other.version) > (one.published_at, &one.version)
+                    });
+                    let newer: BTreeSet<&VersionName> = newer.map(|other| &other.version).collect();
+                    newest.is_none_or(|newest| newer.len() < newest.get() as usize)
+                        || aliases.contains_key(&(one.image.clone(), one.version.clone()))
+                };
+                let listed: Vec<Listed> = listed.iter().filter(|one| is_listed(one)).cloned().collect();
                 let whole: EncodedProducts = project(&listed, &aliases)
                     .into_iter()
                     .map(|(key, product)| (key, serde_json::to_string(&product).expect("JSON").into()))

@@ -83,7 +83,8 @@ impl State {
 
 impl Streams {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, state: Arc::default() }
+        let index = Arc::new(Mutex::new(StreamIndex::of(context.settings.streams_newest)));
+        Self { context, state: Arc::new(State { index, ..State::default() }) }
     }
 
     /// The products of the catalog as it is now, including changes of other nodes. Costs one small query, unless something
@@ -150,7 +151,7 @@ async fn changes(catalog: &dyn Catalog, index: &mut StreamIndex) -> Result<Strea
     let changes = catalog.get_stream_changes(index.revision()).await?;
     if index.revision() > Some(changes.revision) {
         // The catalog was restored from a backup.
-        *index = StreamIndex::default();
+        index.clear();
         return catalog.get_stream_changes(None).await;
     }
     Ok(changes)

@@ -32,6 +32,7 @@ pub(crate) const NOT_BACKED_UP: &[(&str, &str)] = &[
     ("catalog_revision", "in the manifest"),
     ("counters", "triggers count what is imported"),
     ("image_refs", "triggers derive it from versions and aliases"),
+    ("image_trigrams", "triggers derive it from images"),
     ("images.has_published", "triggers derive it from lifecycles"),
     ("versions.listed_at", "generated"),
     ("version_lifecycles.image_id", "triggers derive it from the version"),

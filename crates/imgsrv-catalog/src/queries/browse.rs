@@ -24,6 +24,8 @@ use imgsrv_domain::{
     ports::{BrowseQueries, CatalogError},
     time::Timestamp,
 };
+use serde_json::Value as JsonValue;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// What the artifacts of the version `v` have in common.
@@ -136,6 +138,32 @@ macro_rules! few_by_name {
     };
 }
 const FEW_BY_NAME: Dialects = Dialects { sqlite: few_by_name!(sqlite), postgres: few_by_name!(postgres) };
+/// The rarest of the trigrams in `$1`. Counting ends early: one that many images have is not rare.
+macro_rules! rarest {
+    ($from:literal) => {
+        concat!(
+            "SELECT p.value AS trigram FROM ",
+            $from,
+            " ORDER BY (SELECT count(*) FROM (SELECT 1 FROM image_trigrams WHERE trigram = p.value ",
+            "LIMIT 500) few), p.value LIMIT 1"
+        )
+    };
+}
+const RAREST: Dialects = Dialects {
+    sqlite: rarest!("json_each($1) p"),
+    postgres: rarest!("(SELECT value COLLATE \"C\" AS value FROM jsonb_array_elements_text($1) j (value)) p"),
+};
+/// The images whose text has a trigram, `$12`.
+macro_rules! with_trigram {
+    ($dialect:ident) => {
+        search!(
+            $dialect,
+            " FROM image_trigrams g CROSS JOIN images i",
+            " AND g.trigram = $12 AND i.name = g.image_name AND g.image_name > $10 ORDER BY g.image_name LIMIT $11"
+        )
+    };
+}
+const WITH_TRIGRAM: Dialects = Dialects { sqlite: with_trigram!(sqlite), postgres: with_trigram!(postgres) };
 /// The newest offered version of each image, in the order of the index of offered versions.
 macro_rules! newest {
     ($dialect:ident, $from:expr, $($rest:expr),*) => {
@@ -171,23 +199,35 @@ const FEW_NEWEST: Dialects = Dialects { sqlite: few_newest!(sqlite), postgres: f
 /// The same of the images that a search selects. Few images may match, so this costs what the images do: two reads of an index
 /// for each, and not what all of their versions do.
 macro_rules! newest_found {
-    ($dialect:ident) => {
+    ($dialect:ident, $from:literal, $($rest:expr),*) => {
         search!(
             $dialect,
-            ", n.published_at AS newest_at, n.version_id AS newest_id
-            FROM images i JOIN version_lifecycles n ON n.version_id =
+            concat!(", n.published_at AS newest_at, n.version_id AS newest_id FROM ", $from, " JOIN version_lifecycles n ON n.version_id =
         (SELECT version_id FROM (
             SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
                 WHERE image_id = i.id AND state = 'active' ORDER BY published_at DESC, version_id DESC LIMIT 1) one
             UNION ALL SELECT version_id, published_at FROM (SELECT version_id, published_at FROM version_lifecycles
                 WHERE image_id = i.id AND state = 'deprecated' ORDER BY published_at DESC, version_id DESC LIMIT 1) other
-        ) offered ORDER BY published_at DESC, version_id DESC LIMIT 1)",
+        ) offered ORDER BY published_at DESC, version_id DESC LIMIT 1)"),
+            $($rest,)*
             " AND i.has_published AND i.name > '' AND (n.published_at, n.version_id) < ($10, $11)
     ORDER BY n.published_at DESC, n.version_id DESC LIMIT $12"
         )
     };
 }
-const NEWEST_FOUND: Dialects = Dialects { sqlite: newest_found!(sqlite), postgres: newest_found!(postgres) };
+const NEWEST_FOUND: Dialects =
+    Dialects { sqlite: newest_found!(sqlite, "images i",), postgres: newest_found!(postgres, "images i",) };
+macro_rules! newest_with_trigram {
+    ($dialect:ident) => {
+        newest_found!(
+            $dialect,
+            "image_trigrams g CROSS JOIN images i",
+            " AND g.trigram = $13 AND i.name = g.image_name"
+        )
+    };
+}
+const NEWEST_WITH_TRIGRAM: Dialects =
+    Dialects { sqlite: newest_with_trigram!(sqlite), postgres: newest_with_trigram!(postgres) };
 
 /// Versions with their artifacts that `rest` selects; `more` are further columns.
 macro_rules! summaries {
@@ -261,14 +301,26 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PREVIOUS,
     PACKAGES,
 ];
-pub(crate) const SQLITE: &[&str] =
-    &[BY_NAME.sqlite, FEW_BY_NAME.sqlite, NEWEST.sqlite, NEWEST_FOUND.sqlite, FEW_NEWEST.sqlite, NEWEST_OF_ALL.sqlite];
+pub(crate) const SQLITE: &[&str] = &[
+    RAREST.sqlite,
+    BY_NAME.sqlite,
+    FEW_BY_NAME.sqlite,
+    WITH_TRIGRAM.sqlite,
+    NEWEST.sqlite,
+    NEWEST_FOUND.sqlite,
+    FEW_NEWEST.sqlite,
+    NEWEST_WITH_TRIGRAM.sqlite,
+    NEWEST_OF_ALL.sqlite,
+];
 pub(crate) const POSTGRES: &[&str] = &[
+    RAREST.postgres,
     BY_NAME.postgres,
     FEW_BY_NAME.postgres,
+    WITH_TRIGRAM.postgres,
     NEWEST.postgres,
     NEWEST_FOUND.postgres,
     FEW_NEWEST.postgres,
+    NEWEST_WITH_TRIGRAM.postgres,
     NEWEST_OF_ALL.postgres,
 ];
 
@@ -280,6 +332,13 @@ fn formats(kind: Option<ArtifactKind>) -> String {
 /// Every spelling of an architecture, each between two blanks.
 fn spellings(architecture: &Architecture) -> String {
     architecture.spellings().map(|name| format!(" {name} ")).collect()
+}
+
+/// Trigrams of a text, at most as many as it takes to find a rare one.
+fn trigrams(text: &str) -> Vec<String> {
+    const ENOUGH: usize = 16;
+    let characters: Vec<char> = text.chars().collect();
+    characters.windows(3).take(ENOUGH).map(String::from_iter).collect()
 }
 
 #[async_trait]
@@ -297,27 +356,40 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let architecture = architecture.as_ref().map_or_else(String::new, spellings);
         let state = state.map_or("", CurrentState::as_str);
         let kind = values![system, architecture, formats(*kind)];
+        let trigrams = trigrams(&text);
         let filters = [kind.clone(), values![text, *state], reach::scopes(reach)].concat();
         let list_name = format!("browse:{order}:{}:{search:?}", reach::name(reach));
         let mut reader = self.reader().await?;
         let is_any = search.operating_system.is_none() && search.architecture.is_none() && search.kind.is_none();
         // If many versions have such an artifact, a page is full soon; if few have one, those are looked at alone.
         let is_few = !is_any && reader.get::<i64>(COUNT_FEW, kind).await? < FEW;
+        let mut trigram = Vec::new();
+        if !is_few && !trigrams.is_empty() {
+            let rarest: String = reader.get(RAREST, values![Json(JsonValue::from(trigrams))]).await?;
+            trigram = values![rarest];
+        }
         match order {
             ImageOrder::Name => {
-                let sql = if is_few { FEW_BY_NAME } else { BY_NAME };
+                let sql = match trigram[..] {
+                    [] if is_few => FEW_BY_NAME,
+                    [] => BY_NAME,
+                    _ => WITH_TRIGRAM,
+                };
                 let list = List::open(list_name, page, String::new())?;
-                list.read(&mut reader, sql, |after, limit| [filters.clone(), values![after, limit]].concat()).await
+                let values =
+                    |after: &String, limit: i64| [filters.clone(), values![after, limit], trigram.clone()].concat();
+                list.read(&mut reader, sql, values).await
             }
             ImageOrder::Newest => {
                 let sql = match search.is_empty() {
                     true => NEWEST,
                     false if is_few => FEW_NEWEST,
-                    false => NEWEST_FOUND,
+                    false if trigram.is_empty() => NEWEST_FOUND,
+                    false => NEWEST_WITH_TRIGRAM,
                 };
                 let list = List::open(list_name, page, (i64::MAX, Uuid::max()))?;
                 let values = |(before, id): &(i64, Uuid), limit: i64| {
-                    [filters.clone(), values![Timestamp::from_micros(*before), id, limit]].concat()
+                    [filters.clone(), values![Timestamp::from_micros(*before), id, limit], trigram.clone()].concat()
                 };
                 let Page { items, next } = list.read(&mut reader, sql, values).await?;
                 Ok(Page { items: items.into_iter().map(|Newest(summary)| summary).collect(), next })

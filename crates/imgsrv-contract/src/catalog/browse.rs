@@ -7,6 +7,7 @@ use super::{
 };
 use imgsrv_domain::{
     browse::{ArtifactKind, CurrentState, ImageOrder, ImageSearch},
+    image::Image,
     lifecycle::{LifecycleFilter, LifecycleState},
     page::PageRequest,
     ports::{CatalogError, CatalogTx, Reach, View},
@@ -79,6 +80,24 @@ pub(super) async fn images_are_found_by_every_filter(fresh: Fresh) {
     assert_eq!(newest().await, ["debian", "fedora", "arch-linux"]);
     // `latest` still points to the first version.
     assert_eq!(by(|search| search.state = Some(CurrentState::Deprecated)).await, ["debian"]);
+
+    // A search finds the display name that an image has now.
+    fresh
+        .write(async |tx| {
+            let image = tx.lock_image(&debian.image).await.unwrap().unwrap();
+            tx.update_image(&Image { display_name: "Größe 12".parse().ok(), ..image }).await.unwrap();
+        })
+        .await;
+    let text = async |text: &str, order| {
+        let search = ImageSearch { text: Some(text.to_owned()), ..ImageSearch::default() };
+        found(&fresh, search, order).await
+    };
+    for order in [ImageOrder::Name, ImageOrder::Newest] {
+        assert_eq!(text("an größe 12", order).await, ["debian"]);
+        assert!(text("größer", order).await.is_empty());
+    }
+    assert_eq!(text("an im", ImageOrder::Name).await, ["arch-linux", "fedora"]);
+    assert_eq!(text("an im", ImageOrder::Newest).await, ["fedora", "arch-linux"]);
 }
 
 pub(super) async fn the_current_version_is_latest_or_the_newest_offered_one(fresh: Fresh) {

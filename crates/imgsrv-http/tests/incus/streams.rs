@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use imgsrv_simplestreams::ImageKind;
 use imgsrv_testkit::{TestServer, digest, qcow2};
 use serde_json::json;
-use std::io::Read;
+use std::{io::Read, num::NonZeroU32};
 
 #[tokio::test]
 async fn a_published_image_is_listed_under_all_its_names_with_its_files() {
@@ -34,6 +34,28 @@ async fn a_published_image_is_listed_under_all_its_names_with_its_files() {
     assert_eq!(digest(&root_bytes.body), format!("sha256:{}", root.sha256));
     let pair = [metadata.body, root_bytes.body].concat();
     assert_eq!(digest(&pair), format!("sha256:{}", found.fingerprint));
+}
+
+#[tokio::test]
+async fn only_the_newest_versions_and_those_with_an_alias_are_listed_if_so_configured() {
+    let server = TestServer::start_with(|settings| settings.streams_newest = NonZeroU32::new(2)).await;
+    for version in ["1", "2", "3", "4"] {
+        released(&server, "debian", version, &qcow2(version.parse().expect("a number"))).await;
+    }
+    released(&server, "alpine", "1", &qcow2(9)).await;
+    let listed = async || {
+        let images = images(&server).await;
+        let names = ["debian/1", "debian/2", "debian/3", "debian/4", "alpine/1"];
+        names.map(|name| machine(&images, name).is_some())
+    };
+    assert_eq!(listed().await, [false, false, true, true, true]);
+    alias(&server, "debian", "lts", "1").await;
+    assert_eq!(listed().await, [true, false, true, true, true]);
+    let admin = server.token_with("content-admin").await;
+    let why = json!({"reason": "a defect"});
+    let revoked = server.call(Some(&admin), "POST", "/v1/images/debian/versions/4/revoke", Some(why)).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{revoked:?}");
+    assert_eq!(listed().await, [true, true, true, false, true], "the next older one is listed instead");
 }
 
 #[tokio::test]
