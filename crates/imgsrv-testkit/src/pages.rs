@@ -2,8 +2,9 @@
 
 /// The commands and configurations that a page shows, in their order, as a browser copies them.
 pub fn commands_of(page: &str) -> Vec<String> {
-    let shown = page.split("<pre tabindex=\"0\"><code>").skip(1).filter_map(|rest| rest.split("</code>").next());
-    shown.map(unescaped).collect()
+    let blocks = page.split("<pre tabindex=\"0\"><code").skip(1);
+    let shown = blocks.filter_map(|rest| rest.split_once("</code>")?.0.split_once('>'));
+    shown.map(|(_, code)| unescaped(code)).collect()
 }
 
 /// A text of HTML without its character references.

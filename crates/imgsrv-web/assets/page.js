@@ -21,12 +21,12 @@
     button.textContent = "Copy";
     button.setAttribute("aria-label", "Copy " + source.dataset.copy);
     button.addEventListener("click", async () => {
-      await write(source.dataset.text ?? source.textContent);
+      await write(source.textContent);
       button.textContent = "Copied";
       copied.textContent = "Copied " + source.dataset.copy;
       setTimeout(() => { button.textContent = "Copy"; copied.textContent = ""; }, 2000);
     });
-    source.after(button);
+    (source.closest("pre") ?? source).after(button);
   }
   for (const form of document.querySelectorAll("form[data-auto]")) {
     form.addEventListener("change", (event) => { if (event.target.matches("select")) form.requestSubmit(); });
