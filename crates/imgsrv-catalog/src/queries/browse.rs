@@ -268,10 +268,12 @@ const NEWEST_OF_IMAGE: &str = feed!(
 );
 const ALIASES_OF_VERSION: &str = "SELECT name FROM aliases WHERE version_id = $1 ORDER BY name LIMIT 1000";
 const LISTED_ARTIFACTS: &str = "SELECT artifact_id, fingerprint, unified_kind FROM incus_rows WHERE version_id = $1 AND catalog_revision IS NOT NULL";
-const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p.image_id = v.image_id
-        AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
+// The version is in subqueries: of a join, PostgreSQL would sort all earlier versions of the image.
+const PREVIOUS: &str = "SELECT p.id, p.name FROM versions p
     JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
-    WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
+    WHERE p.image_id = (SELECT image_id FROM versions WHERE id = $1) AND p.state = 'published'
+        AND (p.listed_at, p.id) < ((SELECT listed_at FROM versions WHERE id = $1), $1)
+    ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] =
