@@ -133,7 +133,7 @@ macro_rules! rarest {
             "SELECT p.value AS trigram FROM ",
             $from,
             " ORDER BY (SELECT count(*) FROM (SELECT 1 FROM image_trigrams WHERE trigram = p.value ",
-            "LIMIT 500) few), p.value LIMIT 1"
+            "LIMIT 100) few), p.value LIMIT 1"
         )
     };
 }
