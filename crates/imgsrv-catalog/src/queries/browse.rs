@@ -145,7 +145,7 @@ macro_rules! rarest {
             "SELECT p.value AS trigram FROM ",
             $from,
             " ORDER BY (SELECT count(*) FROM (SELECT 1 FROM image_trigrams WHERE trigram = p.value ",
-            "LIMIT 500) few), p.value LIMIT 1"
+            "LIMIT 100) few), p.value LIMIT 1"
         )
     };
 }
@@ -283,10 +283,12 @@ const LISTED_ARTIFACTS: &str = "SELECT artifact_id, fingerprint, unified_kind FR
 const CURRENT: &str = concat!("SELECT name FROM versions WHERE id = ", current!("$1"));
 const CURRENT_BESIDE: &str =
     concat!("SELECT c.name FROM versions v JOIN versions c ON c.id = ", current!("v.image_id"), " WHERE v.id = $1");
-const PREVIOUS: &str = "SELECT p.id, p.name FROM versions v JOIN versions p ON p.image_id = v.image_id
-        AND (p.listed_at, p.id) < (v.listed_at, v.id) AND p.state = 'published'
+// The version is in subqueries: of a join, PostgreSQL would sort all earlier versions of the image.
+const PREVIOUS: &str = "SELECT p.id, p.name FROM versions p
     JOIN version_lifecycles l ON l.version_id = p.id AND l.state IN ('active', 'deprecated', 'revoked')
-    WHERE v.id = $1 ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
+    WHERE p.image_id = (SELECT image_id FROM versions WHERE id = $1) AND p.state = 'published'
+        AND (p.listed_at, p.id) < ((SELECT listed_at FROM versions WHERE id = $1), $1)
+    ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
 pub(crate) const STATEMENTS: &[&str] = &[

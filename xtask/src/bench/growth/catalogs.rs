@@ -73,6 +73,8 @@ impl Filled {
         let scratch = TempDir::with_prefix("imgsrv-growth-")?;
         copy(&folder.join("data"), &scratch.path().join("data"))?;
         let postgres = (database == Database::Postgres).then(|| LocalPostgres::restore(&folder.join("postgres")));
+        // Otherwise the first syncs of the larger catalogs would also write their copies.
+        run(&mut Command::new("sync"))?;
         let tokens: Value = serde_json::from_str(&fs::read_to_string(folder.join("tokens.json"))?)?;
         let token = |name: &str| tokens[name].as_str().map(str::to_owned).ok_or("no token in the cache");
         let (writer, admin) = (token("writer")?, token("admin")?);
