@@ -155,7 +155,7 @@ impl Uploads {
     ) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.0.ids.next());
         let mut tx = self.0.catalog.begin().await?;
-        let session = lock_multipart(&mut *tx, who, id).await?.sent_by(who.sender().clone());
+        let session = continued(who, lock_multipart(&mut *tx, who, id).await?)?;
         let NeighbouringParts { current, previous } = tx.get_neighbouring_parts(id, number).await?;
         let (current, previous) = (current.as_ref(), previous.as_ref());
         let (session, attempt) = session.begin_attempt(attempt, number, declared, current, previous, tx.now())?;
@@ -247,6 +247,15 @@ async fn has_lost_blob(tx: &mut dyn CatalogTx, session: &UploadSession) -> Resul
 async fn lock_multipart(tx: &mut dyn CatalogTx, who: &Writer, id: UploadId) -> Result<UploadSession> {
     let found = tx.lock_upload(id).await?.filter(is_multipart);
     found.filter(|found| is_own(who, found)).ok_or(Missing::Upload(id).into())
+}
+
+/// The upload, whose bytes the caller continues to send.
+pub(crate) fn continued(who: &Writer, session: UploadSession) -> Result<UploadSession> {
+    if is_own(who, &session) {
+        Ok(session.sent_by(who.sender().clone()))
+    } else {
+        Err(Missing::Upload(session.id).into())
+    }
 }
 
 /// Whether the caller may continue the upload and read what is recorded of it.

@@ -74,8 +74,9 @@ impl Links {
         let generation = target.ok_or_else(|| Missing::Version(image.clone(), version.clone()))?.generation;
         let Timed { value: key, now } = link_key(&*context.catalog).await?;
         let (maker, lasts_until) = maker(who)?;
-        let ends = lasts_until.into_iter().fold(now.plus(ttl), Timestamp::min);
-        let link = Link { file, maker, generation, expires_at: whole_seconds(ends) };
+        let left = lasts_until.map(|until| Duration::from_secs(until.since(now).as_secs()));
+        let ttl = left.map_or(ttl, |left| ttl.min(left));
+        let link = Link { file, maker, generation, expires_at: whole_seconds(now.plus(ttl)) };
         let event = Event::new(AuditAction::LinkCreated, format!("{image}/{version}/{file_name}"));
         let event = event.with(format!("valid for {}", Span(ttl)));
         retrying(|| async { audit::commit(context.catalog.begin().await?, actor, event.clone()).await }).await?;

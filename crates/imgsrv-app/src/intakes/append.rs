@@ -6,7 +6,7 @@ use crate::{
     bytes::{
         admission::{Admission, admit},
         receipt::{commit_completed, discard, end_attempt, lock_upload, recorded, stage},
-        uploads::Uploads,
+        uploads::{Uploads, continued},
     },
     error::{Missing, Result, UseCaseError},
     intakes::{IntakeStatus, Intakes, pieces::PiecedBody},
@@ -146,7 +146,8 @@ impl Intakes {
     async fn begin(&self, who: &Writer, id: UploadId, offset: u64) -> Result<(BlobName, Attempt)> {
         let attempt = AttemptId::new(self.context.ids.next());
         let mut tx = self.context.catalog.begin().await?;
-        let session = lock_upload(&mut *tx, id).await?.sent_by(who.sender().clone());
+        // A wider credential of the principal may have continued it since the request began.
+        let session = continued(who, lock_upload(&mut *tx, id).await?)?;
         let last = last_part(&mut *tx, &session).await?;
         let (session, attempt) = session.begin_append(attempt, offset, last.as_ref(), tx.now())?;
         tx.update_upload(&session).await?;

@@ -288,11 +288,15 @@ impl Model {
                 201
             }
             // With a wrong size.
-            Request::Use(content) => match self.may_anywhere(&caller, "write") {
-                false => 403,
-                true if self.may_use(&caller, content) => 409,
-                true => 201,
-            },
+            Request::Use(content) => {
+                if !self.may_anywhere(&caller, "write") {
+                    403
+                } else if self.may_use(&caller, content) {
+                    409
+                } else {
+                    201
+                }
+            }
             Request::Link => {
                 let image = GIVEN[0];
                 if !self.may_anywhere(&caller, "write") {
