@@ -8,7 +8,6 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
-use imgsrv_http::Site;
 use imgsrv_testkit::{TestResponse, TestServer};
 use serde_json::json;
 use std::time::Duration;
