@@ -42,6 +42,10 @@ const MAX_HEADER_LIST: u32 = 256 << 10;
 /// The most bytes that a stream of HTTP/2 may have buffered for its connection, beside the chunk that is being sent.
 const MAX_STREAM_BUFFER: usize = 128 << 10;
 
+/// The most bytes that HTTP/1.1 reads ahead of a request, and that a response may have in memory before its next chunk is
+/// read: less than two chunks, so that a slow reader has one.
+const MAX_CONNECTION_BUFFER: usize = 256 << 10;
+
 /// Listens on `address`.
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
     match &address.host {
@@ -84,7 +88,7 @@ pub(crate) async fn serve(
         ..
     } = limits.configured;
     let mut builder = auto::Builder::new(StreamExecutor { timeout: send_timeout });
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_CONNECTION_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
