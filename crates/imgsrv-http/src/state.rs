@@ -9,6 +9,7 @@ use crate::{
     public_url::{PublicUrl, Urls},
     readiness::Readiness,
     receive_slots::ReceiveSlots,
+    response::manifests::Manifests,
     send_budget::SendBudget,
     streams::{RemoteDocuments, StreamDocuments},
 };
@@ -20,7 +21,7 @@ use imgsrv_app::{
 };
 use imgsrv_web::Site;
 use ipnet::IpNet;
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 
 /// Limits of the API that operators set.
 #[derive(Debug, Clone)]
@@ -80,9 +81,21 @@ pub(crate) struct MaxUploadBytes(pub(crate) Option<u64>);
 /// The certificate of the server's own authority in PEM; absent when it has none.
 pub(crate) struct Authority(pub(crate) Option<Bytes>);
 
-/// The state of the API.
+/// The state of the API. A clone costs one reference count, because every request makes several.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<State>);
+
+impl Deref for AppState {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+/// What the state of the API consists of.
+#[derive(Clone)]
+pub struct State {
     pub(crate) services: Services,
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) observer: Arc<dyn RequestObserver>,
@@ -91,6 +104,7 @@ pub struct AppState {
     pub(crate) urls: Urls,
     pub(crate) site: Arc<Site>,
     degradation: Arc<Degradation>,
+    manifests: Arc<Manifests>,
     receive_slots: ReceiveSlots,
     readiness: Arc<Readiness>,
     streams: Arc<StreamDocuments>,
@@ -102,10 +116,11 @@ impl AppState {
     pub fn new(services: Services, settings: HttpSettings) -> Self {
         let adapters = services.adapters();
         let clock = Arc::clone(&adapters.clock);
-        Self {
+        Self(Arc::new(State {
             observer: Arc::new(NoObserver),
             failed_bearers: Arc::new(FailedBearers::new(settings.auth_failure_limit, clock)),
             send_budget: Arc::new(SendBudget::new(settings.max_send_buffer_bytes)),
+            manifests: Arc::new(Manifests::new(Urls(settings.public_url.clone()))),
             urls: Urls(settings.public_url.clone()),
             site: Arc::new(settings.site.clone()),
             degradation: Arc::default(),
@@ -115,7 +130,7 @@ impl AppState {
             remotes: Arc::new(RemoteDocuments::new(services.streams())),
             settings: Arc::new(settings),
             services,
-        }
+        }))
     }
 
     /// The budget of bytes that responses hold, for its metrics.
@@ -131,7 +146,7 @@ impl AppState {
     /// The same, with every request reported to `observer`.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn RequestObserver>) -> Self {
-        Self { observer, ..self }
+        Self(Arc::new(State { observer, ..Arc::unwrap_or_clone(self.0) }))
     }
 }
 
@@ -174,6 +189,7 @@ provides! {
     MaxUploadBytes: |state| MaxUploadBytes(state.services.max_upload_bytes());
     ReceiveSlots: |state| state.receive_slots.clone();
     Arc<Degradation>: |state| Arc::clone(&state.degradation);
+    Arc<Manifests>: |state| Arc::clone(&state.manifests);
     Arc<Readiness>: |state| Arc::clone(&state.readiness);
     Arc<RemoteDocuments>: |state| Arc::clone(&state.remotes);
     Arc<StreamDocuments>: |state| Arc::clone(&state.streams);

@@ -35,12 +35,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-/// Limits of the HTTP parser on header fields. Up to them, the smaller limit of the API responds with a problem document;
-/// beyond them, and to what is not valid HTTP, hyper responds with a bare 431 or 400.
-const MAX_HEADERS: usize = 512;
+/// Limit of the HTTP/2 parser on header fields; that of HTTP/1.1 is 100 fields, because another one costs an allocation of
+/// space for all of them with each request. Up to them, the smaller limits of the API respond with a problem document; beyond
+/// them, and to what is not valid HTTP, hyper responds with a bare 431 or 400.
 const MAX_HEADER_LIST: u32 = 256 << 10;
 /// The most bytes that a stream of HTTP/2 may have buffered for its connection, beside the chunk that is being sent.
 const MAX_STREAM_BUFFER: usize = 128 << 10;
+
+/// The most bytes that HTTP/1.1 reads ahead of a request, and that a response may have in memory before its next chunk is
+/// read: less than two chunks, so that a slow reader has one.
+const MAX_CONNECTION_BUFFER: usize = 256 << 10;
 
 /// Listens on `address`.
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
@@ -84,7 +88,7 @@ pub(crate) async fn serve(
         ..
     } = limits.configured;
     let mut builder = auto::Builder::new(StreamExecutor { timeout: send_timeout });
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(MAX_HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_CONNECTION_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -7,7 +7,7 @@ use imgsrv_domain::{
 use moka::sync::Cache;
 use std::{ops::Range, sync::Arc};
 
-/// Memory for checksums: those of 512 GiB.
+/// Memory for checksums: those of 128 GiB.
 const CAPACITY_BYTES: u64 = 32 << 20;
 
 type Key = (BlobName, u32);

@@ -170,8 +170,8 @@ impl Delivery {
 
     /// The trusted blob with that digest, if the caller may read it, and whether everybody may.
     async fn readable(&self, caller: &Caller, digest: &Digest) -> Result<Option<(TrustedBlob, bool)>> {
-        let catalog = &self.0.context.catalog;
-        let public = catalog.get_blob(digest, View::Public).await?;
+        let (context, catalog) = (&self.0.context, &self.0.context.catalog);
+        let public = self.0.public_blobs.get(context, digest).await?;
         if public.is_some() || caller.principal().is_none() {
             return Ok(public.map(|blob| (blob, true)));
         }

@@ -10,6 +10,7 @@ pub(crate) mod images;
 pub(crate) mod incus;
 pub(crate) mod lifecycles;
 pub(crate) mod links;
+pub(crate) mod public_blobs;
 pub(crate) mod published;
 pub(crate) mod retainer;
 pub(crate) mod retention;

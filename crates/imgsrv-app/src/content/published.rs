@@ -4,6 +4,7 @@
 //! catalog's revision: a cached version is served while the revision at which it was read is still the catalog's.
 
 use crate::{
+    content::public_blobs::PublicBlobs,
     context::{Adapters, Context},
     work::revision::Reading,
 };
@@ -68,6 +69,7 @@ pub(crate) struct PublishedVersions {
     pub(super) context: Arc<Context>,
     cache: Cache<Key, Arc<PublishedVersion>>,
     aliases: Cache<(ImageName, RefName), Target>,
+    pub(super) public_blobs: PublicBlobs,
     /// All quarantined digests, and the revision before they were read.
     quarantined: Mutex<Option<(Revision, Arc<HashSet<Digest>>)>>,
 }
@@ -77,7 +79,7 @@ impl PublishedVersions {
         let weigher = |_: &Key, version: &Arc<PublishedVersion>| version.weight();
         let cache = Cache::builder().max_capacity(CAPACITY_BYTES).weigher(weigher).build();
         let aliases = Cache::new(MAX_ALIASES);
-        Self { context, cache, aliases, quarantined: Mutex::default() }
+        Self { context, cache, aliases, public_blobs: PublicBlobs::default(), quarantined: Mutex::default() }
     }
 
     /// The version of that name that is visible with `see`. A published version is at most one second out of date;
@@ -97,7 +99,7 @@ impl PublishedVersions {
         {
             return Ok(Some(cached));
         }
-        let reading = revision.begin_reading();
+        let reading = revision.begin_reading(catalog.change_mark());
         if see == View::All && !is_known {
             // A draft may change between two reads.
             let found = catalog.resolve_manifest(image, version).await?;
@@ -126,7 +128,7 @@ impl PublishedVersions {
         if let Some(found) = self.by_known_alias(image, reference, see).await? {
             return Ok(Some(found));
         }
-        let reading = self.context.revision.begin_reading();
+        let reading = self.context.revision.begin_reading(self.context.catalog.change_mark());
         let Some(ResolvedRef { version, moved_at }) = self.context.catalog.resolve_ref(image, reference, see).await?
         else {
             return Ok(None);

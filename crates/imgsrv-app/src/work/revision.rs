@@ -2,7 +2,7 @@
 
 use crate::work::detach::detached;
 use imgsrv_domain::{
-    ports::{Catalog, CatalogError, CatalogTx},
+    ports::{Catalog, CatalogError, CatalogTx, ChangeMark},
     transition::Revision,
 };
 use std::{
@@ -33,6 +33,8 @@ struct State {
     own_changes: u64,
     /// The last revision that was read after the last own change, and when its reading began.
     read: Option<(Revision, Instant)>,
+    /// The revision of the state with that mark.
+    marked: Option<(ChangeMark, Revision)>,
 }
 
 /// A read of the revision that has begun.
@@ -40,6 +42,8 @@ struct State {
 pub(crate) struct Reading {
     own_changes: u64,
     began: Instant,
+    /// That of the catalog before it began.
+    mark: Option<ChangeMark>,
 }
 
 /// Forgets the revision when dropped.
@@ -58,16 +62,33 @@ impl LatestRevision {
 
     /// The revision, as it was less than a second ago or later. Changes of this node count at once.
     pub(crate) async fn recent(&self, catalog: &dyn Catalog) -> Result<Revision, CatalogError> {
-        let remembered = self.state().read.filter(|(_, began)| began.elapsed() < CURRENT_FOR);
-        match remembered {
-            Some((revision, _)) => Ok(revision),
+        match self.known(catalog) {
+            Some(revision) => Ok(revision),
             None => self.current(catalog).await,
         }
     }
 
-    /// The revision as it is now. Concurrent calls share reads, none of which begins before the call: a hundred requests
-    /// cost a few queries.
+    /// The same, if it is known without a query.
+    pub(crate) fn known(&self, catalog: &dyn Catalog) -> Option<Revision> {
+        let remembered = self.state().read.filter(|(_, began)| began.elapsed() < CURRENT_FOR);
+        remembered.map_or_else(|| self.unchanged(catalog), |(revision, _)| Some(revision))
+    }
+
+    /// The revision as it is now, if the catalog can tell that it has not changed since it was read.
+    fn unchanged(&self, catalog: &dyn Catalog) -> Option<Revision> {
+        let mark = catalog.change_mark()?;
+        let reading = self.begin_reading(Some(mark));
+        let (_, revision) = self.state().marked.filter(|(marked, _)| *marked == mark)?;
+        self.remember(reading, revision);
+        Some(revision)
+    }
+
+    /// The revision as it is now. It is read only if the catalog cannot tell that it has not changed. Concurrent calls share
+    /// reads, none of which begins before the call: a hundred requests cost a few queries.
     pub(crate) async fn current(&self, catalog: &dyn Catalog) -> Result<Revision, CatalogError> {
+        if let Some(revision) = self.unchanged(catalog) {
+            return Ok(revision);
+        }
         let arrived = self.state().begun;
         let _turn = self.turn.lock().await;
         let number = {
@@ -83,7 +104,7 @@ impl LatestRevision {
             }
             state.begun
         };
-        let reading = self.begin_reading();
+        let reading = self.begin_reading(catalog.change_mark());
         let read = catalog.catalog_revision().await;
         self.state().ended = Some((number, read.as_ref().ok().copied()));
         let revision = read?;
@@ -91,14 +112,18 @@ impl LatestRevision {
         Ok(revision)
     }
 
-    /// To be called before the revision is read in another way than by [`LatestRevision::current`].
-    pub(crate) fn begin_reading(&self) -> Reading {
-        Reading { own_changes: self.state().own_changes, began: Instant::now() }
+    /// To be called before the revision is read in another way than by [`LatestRevision::current`], with the mark of the
+    /// catalog.
+    pub(crate) fn begin_reading(&self, mark: Option<ChangeMark>) -> Reading {
+        Reading { own_changes: self.state().own_changes, began: Instant::now(), mark }
     }
 
     /// Remembers what a reading found, unless this node has changed the revision since it began.
     pub(crate) fn remember(&self, reading: Reading, revision: Revision) {
         let mut state = self.state();
+        if let Some(mark) = reading.mark {
+            state.marked = Some((mark, revision));
+        }
         let is_newer = state.read.is_none_or(|(_, began)| began < reading.began);
         if state.own_changes == reading.own_changes && is_newer {
             state.read = Some((revision, reading.began));
@@ -136,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_revision_is_current_for_a_second_from_the_start_of_its_reading() {
         let latest = LatestRevision::default();
-        let reading = latest.begin_reading();
+        let reading = latest.begin_reading(None);
         tokio::time::advance(Duration::from_millis(600)).await;
         latest.remember(reading, Revision::new(7));
         assert_eq!(remembered(&latest), Some(7));
@@ -147,22 +172,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reading_that_began_before_an_own_change_is_not_remembered() {
         let latest = LatestRevision::default();
-        let before = latest.begin_reading();
+        let before = latest.begin_reading(None);
         latest.remember(before, Revision::new(7));
         drop(Change(latest.clone()));
         assert_eq!(remembered(&latest), None, "the change is known at once");
         latest.remember(before, Revision::new(7));
         assert_eq!(remembered(&latest), None, "it may have missed the change");
-        latest.remember(latest.begin_reading(), Revision::new(8));
+        latest.remember(latest.begin_reading(None), Revision::new(8));
         assert_eq!(remembered(&latest), Some(8));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reading_does_not_replace_a_newer_one() {
         let latest = LatestRevision::default();
-        let slow = latest.begin_reading();
+        let slow = latest.begin_reading(None);
         tokio::time::advance(Duration::from_millis(1)).await;
-        latest.remember(latest.begin_reading(), Revision::new(8));
+        latest.remember(latest.begin_reading(None), Revision::new(8));
         latest.remember(slow, Revision::new(7));
         assert_eq!(remembered(&latest), Some(8));
     }

@@ -2,7 +2,7 @@
 
 use super::{
     error::failed,
-    layout::{FileLocation, Layout, accept, ensure_folder, sync_parent},
+    layout::{FileLocation, Layout, accept, ensure_folder},
 };
 use crate::buffers::BUFFER_BYTES;
 use imgsrv_domain::{
@@ -80,7 +80,7 @@ fn extend(layout: &Layout, request: &IngestRequest, mut hash: RunningHash) -> Re
 fn place(layout: &Layout, request: &IngestRequest) -> Result<(), IngestError> {
     let blob = layout.blob(&request.name);
     let size = request.claim.size.get();
-    layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(failed)?;
+    let folders = layout.ensure_blob_folder(blob.parent().unwrap_or(&blob)).map_err(failed)?;
     let is_placed = match fs::metadata(&blob) {
         Ok(file) if file.len() == size => true,
         // Only this session uses the name: a file of another size is damaged, and no catalog refers to it.
@@ -98,7 +98,7 @@ fn place(layout: &Layout, request: &IngestRequest) -> Result<(), IngestError> {
         // If the name exists, another worker has just placed the same blob.
         accept(io::ErrorKind::AlreadyExists, fs::hard_link(&source, &blob)).map_err(|error| gone(layout, error))?;
     }
-    Ok(sync_parent(&blob).map_err(failed)?)
+    Ok(layout.sync_blob(&blob, &folders).map_err(failed)?)
 }
 
 /// Copies the parts into one durable file, with shared extents if the file system supports them (`copy_file_range`).

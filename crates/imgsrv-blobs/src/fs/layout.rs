@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A file that distinguishes the store's folder from an empty mount point.
@@ -83,15 +83,28 @@ impl Layout {
         sync_parent(&self.owner)
     }
 
-    /// Creates the folder of a blob and its ancestors, with durable names. Each is synced once per process.
-    pub(super) fn ensure_blob_folder(&self, folder: &Path) -> io::Result<()> {
-        let folders: Vec<&Path> = folder.ancestors().take_while(|above| *above != self.cas).collect();
-        for folder in folders.into_iter().rev() {
-            if !self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
-                ensure_folder(folder)?;
-                self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
-            }
+    fn durable(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Creates the folder of a blob and its ancestors. Returns those whose names are not known to be durable, which they are
+    /// after [`Layout::sync_blob`]: each is synced once per process.
+    pub(super) fn ensure_blob_folder<'a>(&self, folder: &'a Path) -> io::Result<Vec<&'a Path>> {
+        let mut folders: Vec<&Path> = folder.ancestors().take_while(|above| *above != self.cas).collect();
+        folders.reverse();
+        folders.retain(|folder| !self.durable().contains(*folder));
+        for folder in &folders {
+            accept(io::ErrorKind::AlreadyExists, fs::create_dir(folder))?;
         }
+        Ok(folders)
+    }
+
+    /// Makes the names of a blob and of the folders above it durable. All of them exist, so that a file system with a journal
+    /// writes them at once.
+    pub(super) fn sync_blob(&self, blob: &Path, folders: &[&Path]) -> io::Result<()> {
+        sync_parent(blob)?;
+        folders.iter().try_for_each(|folder| sync_parent(folder))?;
+        self.durable().extend(folders.iter().map(|folder| folder.to_path_buf()));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::core::{connection::Connection, stored::values, tx::SqlTx, undecodable
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use imgsrv_domain::{
-    ports::{Catalog, CatalogError, CatalogTx},
+    ports::{Catalog, CatalogError, CatalogTx, ChangeMark},
     time::Timestamp,
     work::WorkKind,
 };
@@ -35,6 +35,10 @@ pub(crate) trait SqlDatabase: Send + Sync + 'static {
     /// Checks that its connections use the database that later connections would.
     async fn check(&self) -> Result<(), CatalogError> {
         Ok(())
+    }
+    /// The same as [`Catalog::change_mark`].
+    fn change_mark(&self) -> Option<ChangeMark> {
+        None
     }
     /// What other processes enqueue, as [`Catalog::enqueued`] promises.
     fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>>;
@@ -73,6 +77,10 @@ impl<D: SqlDatabase> Catalog for SqlCatalog<D> {
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError> {
         let (connection, now) = self.database.begin().await?;
         Ok(Box::new(SqlTx::new(connection, now)))
+    }
+
+    fn change_mark(&self) -> Option<ChangeMark> {
+        self.database.change_mark()
     }
 
     fn enqueued(&self) -> BoxStream<'static, Option<WorkKind>> {

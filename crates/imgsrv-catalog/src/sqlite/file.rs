@@ -92,7 +92,7 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// The file of SQLite beside the catalog whose name ends with `suffix`.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

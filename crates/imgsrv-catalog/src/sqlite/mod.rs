@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod file;
 mod pools;
+mod wal_index;
 
 pub use pools::OpenError;
 
@@ -18,7 +19,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use imgsrv_domain::{
-    ports::{CatalogError, Clock, Unwritable},
+    ports::{CatalogError, ChangeMark, Clock, Unwritable},
     time::Timestamp,
     work::WorkKind,
 };
@@ -145,6 +146,11 @@ impl SqlDatabase for SqliteDatabase {
         let file = Arc::clone(&self.file);
         let checked = tokio::task::spawn_blocking(move || file.check()).await;
         checked.map_err(|panic| CatalogError::Unavailable(Box::new(panic)))?
+    }
+
+    /// Nothing has changed while the header of the log's index is the same.
+    fn change_mark(&self) -> Option<ChangeMark> {
+        self.pools.try_read().ok()?.log_index.as_ref()?.mark()
     }
 
     /// Nothing: no other process writes to the file.

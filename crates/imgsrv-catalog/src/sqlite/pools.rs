@@ -1,6 +1,6 @@
 //! The connections to the file: a writer and readers, or readers alone.
 
-use super::file::lock_unchanging;
+use super::{file::lock_unchanging, wal_index::WalIndex};
 use crate::core::{
     inspection::{APPLIED, IDENTITY, Inspection, pending},
     migrations::migrator,
@@ -83,6 +83,8 @@ pub(super) struct Pools {
     pub(super) readers: Pool<Sqlite>,
     /// Held while the readers would not notice what another process writes.
     unchanging: Option<File>,
+    /// The index of the log, if there is a writer. Dropped after the connections.
+    pub(super) log_index: Option<WalIndex>,
 }
 
 impl Pools {
@@ -101,7 +103,9 @@ impl Pools {
         })?;
         check_writer(&writer).await.map_err(|source| OpenError::open(path, source))?;
         let readers = readers(options).await.map_err(|source| OpenError::open(path, source))?;
-        Ok(Self { writer: Ok(writer), readers, unchanging: None })
+        // Without it, what has changed is found by queries.
+        let log_index = WalIndex::open(path).ok();
+        Ok(Self { writer: Ok(writer), readers, unchanging: None, log_index })
     }
 
     /// Readers alone, on a disk that accepts no writes.
@@ -116,14 +120,16 @@ impl Pools {
             match check_schema(&readers, path, why).await {
                 // Migrations can be listed only if the file can be read.
                 Err(OpenError::Open { .. }) => readers.close().await,
-                checked => return checked.map(|()| Self { writer: Err(why), readers, unchanging: None }),
+                checked => {
+                    return checked.map(|()| Self { writer: Err(why), readers, unchanging: None, log_index: None });
+                }
             }
         }
         let unchanging = lock_unchanging(path).map_err(|error| failed(error.into()))?;
         let unchanging = unchanging.ok_or_else(|| OpenError::Log { path: path.display().to_string(), why })?;
         let readers = readers(options.immutable(true)).await.map_err(failed)?;
         check_schema(&readers, path, why).await?;
-        Ok(Self { writer: Err(why), readers, unchanging: Some(unchanging) })
+        Ok(Self { writer: Err(why), readers, unchanging: Some(unchanging), log_index: None })
     }
 
     pub(super) fn writer(&self) -> Result<&Pool<Sqlite>, CatalogError> {

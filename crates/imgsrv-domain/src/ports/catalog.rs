@@ -51,6 +51,17 @@ pub trait CatalogTx:
     async fn commit(self: Box<Self>) -> Result<(), CatalogError>;
 }
 
+/// Identifies a state of a catalog while it is open. No two states have the same mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeMark([u8; 48]);
+
+impl ChangeMark {
+    /// A mark that consists of these bytes.
+    pub const fn new(bytes: [u8; 48]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// The catalog. Each of its queries sees one consistent state, and lists are in a stable order; changes go through a
 /// transaction.
 #[async_trait]
@@ -75,6 +86,10 @@ pub trait Catalog:
 {
     /// Begins a transaction. Do not begin a second one inside it, and do no other I/O while it is open.
     async fn begin(&self) -> Result<Box<dyn CatalogTx>, CatalogError>;
+
+    /// The mark of the present state, if that can be read without waiting. While it is the same, no process has committed a
+    /// change: what a query has returned that began after the mark was first read is still what it would return.
+    fn change_mark(&self) -> Option<ChangeMark>;
 
     /// The kinds of the items that any process enqueues in this catalog from now on; absent when items of any kind may
     /// have been enqueued, because notifications were interrupted for a while. Workers also poll. Ends when the catalog

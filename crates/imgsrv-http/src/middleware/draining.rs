@@ -42,6 +42,9 @@ pub(crate) fn recoverable(request: Request, transport: Transport) -> (Request, U
     let slot = Slot::default();
     let expects_continue = request.headers().contains_key(header::EXPECT);
     let unread = UnreadBody { slot: Arc::clone(&slot), expects_continue, transport };
+    if request.body().is_end_stream() {
+        return (request, unread);
+    }
     (request.map(|body| Body::new(RecoverableBody { body, slot })), unread)
 }
 

@@ -93,7 +93,8 @@ pub(crate) async fn tag(
     }
 }
 
-fn etag_of(bytes: &[u8]) -> Option<ETag> {
+/// The entity tag of a document.
+pub(crate) fn etag_of(bytes: &[u8]) -> Option<ETag> {
     let digest = Digest::new(Sha256::digest(bytes).into()).hex();
     format!("\"{}\"", &digest[..32]).parse().ok()
 }

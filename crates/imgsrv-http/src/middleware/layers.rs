@@ -28,6 +28,7 @@ use crate::{
 };
 use axum::{
     Router,
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::{self, Next},
@@ -44,8 +45,8 @@ use std::{
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, field};
 
-/// The most header fields of a request.
-const MAX_HEADERS: usize = 100;
+/// The most header fields of a request: fewer than the HTTP parser accepts, so that the response is a problem document.
+const MAX_HEADERS: usize = 64;
 
 /// Wraps the routes, whose first segments are `roots`, in the layers, outermost last.
 pub(crate) fn wrap(routes: Router, roots: BTreeSet<String>, state: &AppState) -> Router {
@@ -68,7 +69,8 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let settings = &state.settings;
     let started = Instant::now();
     let method = request.method().clone();
-    let path = redacted_path(request.uri().path()).into_owned();
+    let is_logged = tracing::enabled!(target: "imgsrv::request", tracing::Level::DEBUG);
+    let path = is_logged.then(|| redacted_path(request.uri().path()).into_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let transport = request.extensions().get::<Transport>().copied().unwrap_or(Transport::Plaintext);
     let id = request_id::assign(&mut request, &*state.services.adapters().ids);
@@ -95,7 +97,9 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
     let receiving = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_body_rate };
     let sending = ThroughputLimit { idle_timeout: settings.body_timeout, min_rate: settings.min_send_rate };
     request.extensions_mut().insert(receiving);
-    let request = request.map(|body| throttled_request(body, receiving));
+    // Most requests have no body, which needs neither a timer nor draining.
+    let has_body = !request.body().is_end_stream();
+    let request = if has_body { request.map(|body| throttled_request(body, receiving)) } else { request };
     let (mut request, unread) = draining::recoverable(request, transport);
     let share = state.send_budget.share(client);
     request.extensions_mut().insert(share.clone());
@@ -111,7 +115,7 @@ async fn identify_and_limit(State(state): State<AppState>, mut request: Request,
         {
             request.id = id,
             http.method = %method,
-            http.path = ?path,
+            http.path = path.map(field::debug),
             http.status = response.status().as_u16(),
             client.address = client.map(field::display),
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -7,7 +7,7 @@ mod channel;
 pub(crate) mod client_address;
 pub(crate) mod credential_guard;
 mod draining;
-mod entity_tag;
+pub(crate) mod entity_tag;
 pub(crate) mod failed_bearers;
 mod frames;
 pub(crate) mod host;

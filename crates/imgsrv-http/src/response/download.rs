@@ -32,6 +32,9 @@ use std::{convert::Infallible, ops::Range, time::SystemTime};
 /// Bytes of several ranges that are verified before the response.
 const VERIFIED_FIRST: u64 = 1 << 20;
 
+/// The header fields of a response, with those that the layers add, so that their map does not grow in steps.
+pub(crate) const USUAL_HEADERS: usize = 20;
+
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// By what the URL of a download names its bytes, and so how long caches may reuse them.
@@ -213,6 +216,7 @@ impl Representation<'_> {
         };
         let mut response = status.into_response();
         let headers = response.headers_mut();
+        headers.reserve(USUAL_HEADERS);
         headers.typed_insert(etag);
         headers.typed_insert(LastModified::from(self.modified));
         headers.insert(header::CACHE_CONTROL, self.cache_control(named_by));

@@ -7,6 +7,7 @@ pub(crate) mod discouraged;
 pub(crate) mod download;
 mod errors;
 pub(crate) mod html;
+pub(crate) mod manifests;
 mod multipart;
 pub(crate) mod page;
 pub(crate) mod problem;

@@ -2,17 +2,14 @@
 
 use crate::{
     extract::RefPath,
-    public_url::Urls,
-    response::{discouraged::announce, problem::Result, wire},
+    response::{manifests::Manifests, problem::Result},
     routes::problems::{Gone, ReadProblems},
     state::AppState,
 };
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Versions};
+use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -22,9 +19,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Read the manifest of a published version, by version or alias
 #[utoipa::path(get, path = "/v1/images/{name}/refs/{ref}", operation_id = "getRef", tag = "versions", security((), ("bearer" = [])), params(RefPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
-async fn get(versions: Versions, caller: Caller, urls: Urls, path: RefPath) -> Result<Response> {
-    let manifest = versions.resolve(&caller, &path.name, &path.r#ref).await?;
-    let mut response = Json(wire::manifest(&manifest, &urls)).into_response();
-    announce(response.headers_mut(), &manifest.version.lifecycle);
-    Ok(response)
+async fn get(versions: Versions, caller: Caller, manifests: Arc<Manifests>, path: RefPath) -> Result<Response> {
+    manifests.respond(&versions.resolve(&caller, &path.name, &path.r#ref).await?)
 }

@@ -3,7 +3,7 @@
 use crate::{
     extract::{Fields, ImagePath, JsonBody, VersionPath, VersionsQuery},
     public_url::Urls,
-    response::{discouraged::announce, page::page_response, problem::Result, wire},
+    response::{manifests::Manifests, page::page_response, problem::Result, wire},
     routes::problems::{BodyProblems, Gone, GuardedProblems, ReadProblems, Taken, WrongState},
     state::AppState,
 };
@@ -15,6 +15,7 @@ use axum::{
 use imgsrv_api as api;
 use imgsrv_app::{Caller, Drafts, Versions, Writer};
 use imgsrv_domain::version::{Version, VersionFilter};
+use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -73,11 +74,8 @@ async fn create(
 #[utoipa::path(get, path = "/v1/images/{name}/versions/{version}", operation_id = "getManifest", tag = "versions", security((), ("bearer" = [])),
     params(VersionPath),
     responses((status = OK, description = "The manifest.", body = api::Manifest), ReadProblems, Gone))]
-async fn get(versions: Versions, caller: Caller, urls: Urls, path: VersionPath) -> Result<Response> {
-    let manifest = versions.manifest(&caller, &path.name, &path.version).await?;
-    let mut response = Json(wire::manifest(&manifest, &urls)).into_response();
-    announce(response.headers_mut(), &manifest.version.lifecycle);
-    Ok(response)
+async fn get(versions: Versions, caller: Caller, manifests: Arc<Manifests>, path: VersionPath) -> Result<Response> {
+    manifests.respond(&versions.manifest(&caller, &path.name, &path.version).await?)
 }
 
 /// Delete a draft

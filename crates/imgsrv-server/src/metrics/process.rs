@@ -26,7 +26,8 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub(crate) struct ProcessMetrics {
     registry: Registry,
     requests: Histograms<Labels<4, String>>,
-    active_requests: Family<Labels<1>, Gauge>,
+    /// In the order of [`METHODS`].
+    active_requests: [Gauge; METHODS.len()],
     operations: Counters<2>,
     operation_durations: Histograms<Labels<2>>,
     operation_bytes: Counters<2>,
@@ -51,7 +52,11 @@ impl ProcessMetrics {
                 "Duration of requests, from the header to the end of the response",
                 Histograms::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             ),
-            active_requests: new(into, "http_server_active_requests", "Requests in progress"),
+            active_requests: {
+                let requests: Family<Labels<1>, Gauge> =
+                    new(into, "http_server_active_requests", "Requests in progress");
+                METHODS.map(|method| requests.get_or_create(&method_label(method)).clone())
+            },
             operations: new(into, "imgsrv_objectstore_operations", "Operations of the blob store"),
             operation_durations: register(
                 into,
@@ -89,9 +94,6 @@ impl ProcessMetrics {
     }
 
     fn create_zeros(&self) {
-        for method in METHODS {
-            drop(self.active_requests.get_or_create(&method_label(method)));
-        }
         for operation in Operation::ALL {
             for outcome in Outcome::ALL {
                 let labels = operation_labels(*operation, *outcome);
@@ -112,6 +114,11 @@ impl ProcessMetrics {
             drop(self.last_success.get_or_create(&job_label(job)));
             drop(self.last_error.get_or_create(&job_label(job)));
         }
+    }
+
+    /// The number of requests in progress with that method.
+    fn active(&self, method: &'static str) -> Option<&Gauge> {
+        METHODS.iter().zip(&self.active_requests).find_map(|(known, requests)| (*known == method).then_some(requests))
     }
 
     /// Appends all metrics in Prometheus' text format.
@@ -213,11 +220,15 @@ impl Observer for ProcessMetrics {
 
 impl RequestObserver for ProcessMetrics {
     fn began(&self, method: &'static str) {
-        self.active_requests.get_or_create(&method_label(method)).inc();
+        if let Some(requests) = self.active(method) {
+            requests.inc();
+        }
     }
 
     fn ended(&self, request: &CompletedRequest<'_>) {
-        self.active_requests.get_or_create(&method_label(request.method)).dec();
+        if let Some(requests) = self.active(request.method) {
+            requests.dec();
+        }
         let labels = [
             ("http_request_method", request.method.to_owned()),
             ("http_response_status_code", request.status.as_str().to_owned()),
