@@ -1,4 +1,4 @@
-//! A token that is limited to images uses no bytes that other tokens of its principal have sent, and is told nothing of
+//! A token that is limited to images uses no bytes that other tokens of its principal have sent, and learns nothing of
 //! them; and nobody reads what it has sent once it may not send any more.
 
 use crate::support::{Team, shown};
@@ -25,7 +25,7 @@ async fn narrowed(server: &TestServer, team: &Team, limits: Value) -> Team {
 }
 
 /// The response without what differs between any two uploads or drafts.
-fn told(response: &TestResponse, bytes: &[u8], version: &str) -> (u16, Value) {
+fn answer(response: &TestResponse, bytes: &[u8], version: &str) -> (u16, Value) {
     let (status, _, text) = shown(response);
     let text = text.replace(&digest(bytes), "DIGEST").replace(&format!("/{version}"), "/VERSION");
     let mut body: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -75,7 +75,7 @@ async fn a_limited_token_is_answered_as_if_its_principal_had_sent_nothing() {
                 low.get(&server, &format!("/v1/blobs/{}", digest(bytes))).await,
                 low.call(&server, "HEAD", &format!("/v1/blobs/{}", digest(bytes)), None).await,
             ] {
-                of_bytes.push(told(&response, bytes, &version));
+                of_bytes.push(answer(&response, bytes, &version));
             }
             answers.push(of_bytes);
         }

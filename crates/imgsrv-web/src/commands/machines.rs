@@ -82,7 +82,7 @@ pub(super) fn packer(file: &File<'_>) -> Vec<Step> {
     vec![
         step("In a template of Packer, such as image.pkr.hcl:", template),
         step(
-            "Packer 1.7 and later download the plugin for QEMU with packer init. They need this beside it, such as in \
+            "Packer 1.7 and later download the plugin for QEMU with packer init. They need this as well, such as in \
              plugins.pkr.hcl:",
             plugin,
         ),
