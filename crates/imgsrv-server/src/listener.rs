@@ -42,9 +42,9 @@ const MAX_HEADER_LIST: u32 = 256 << 10;
 /// The most bytes that a stream of HTTP/2 may have buffered for its connection, beside the chunk that is being sent.
 const MAX_STREAM_BUFFER: usize = 128 << 10;
 
-/// The most bytes that HTTP/1.1 reads ahead of a request, and that a response may have in memory before its next chunk is
-/// read: less than two chunks, so that a slow reader has one.
-const MAX_CONNECTION_BUFFER: usize = 256 << 10;
+/// The most bytes that HTTP/1.1 reads at once of a request, and that a response may have left to send before its next chunk
+/// is read: half a chunk, so that most slow readers have one chunk in memory. Requests with larger headers get a bare 431.
+const MIN_CONNECTION_BUFFER: u32 = 128 << 10;
 
 /// Listens on `address`.
 pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
@@ -84,11 +84,17 @@ pub(crate) async fn serve(
         max_connections_per_address,
         max_streams_per_connection,
         header_timeout,
+        max_header_bytes,
         send_timeout,
         ..
     } = limits.configured;
     let mut builder = auto::Builder::new(StreamExecutor { timeout: send_timeout });
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_CONNECTION_BUFFER);
+    let buffer = max_header_bytes.saturating_mul(2).max(MIN_CONNECTION_BUFFER);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(usize::try_from(buffer).unwrap_or(usize::MAX));
     builder
         .http2()
         .timer(TokioTimer::new())
