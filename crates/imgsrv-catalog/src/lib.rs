@@ -86,6 +86,7 @@ pub const SQLITE_STATEMENTS: &[&[&str]] = &[
     repos::blobs::SQLITE,
     repos::collection::SQLITE,
     repos::manifests::SQLITE,
+    repos::uploads::SQLITE,
     repos::work::SQLITE,
 ];
 
@@ -110,7 +111,7 @@ pub const POSTGRES_STATEMENTS: &[&[&str]] = &[
     repos::manifests::POSTGRES,
     repos::principals::POSTGRES,
     repos::rules::POSTGRES,
-    repos::uploads::POSTGRES,
     repos::versions::POSTGRES,
+    repos::uploads::POSTGRES,
     repos::work::POSTGRES,
 ];

@@ -97,7 +97,7 @@ impl Uploads {
     }
 
     /// The caller's uploads that wait for parts, or those of all callers, newest first; only those of `digest` if one is
-    /// given. A page may have fewer than requested.
+    /// given.
     #[tracing::instrument(name = "upload.open", level = "debug", skip_all, err(level = "debug"))]
     pub async fn open(
         &self,
@@ -109,9 +109,7 @@ impl Uploads {
         if all {
             who.require_overseer()?;
         }
-        let mut found = self.0.catalog.list_open_uploads((!all).then(|| who.id()), digest, page).await?;
-        found.items.retain(|session| all || is_own(who, session));
-        Ok(found)
+        Ok(self.0.catalog.list_open_uploads((!all).then(|| who.sender()), digest, page).await?)
     }
 
     /// Up to `limit` recorded parts after `after`, ascending.

@@ -49,8 +49,8 @@ impl PublicBlobs {
             (Some(blob), Some(revision)) => {
                 self.0.insert(*digest, Known { blob: blob.clone(), revision, read_at: now });
             }
-            // The next request remembers it.
-            (Some(_), None) => drop(revision.current(&**catalog).await?),
+            // The next request remembers it. If the revision cannot be read, that one reads the blob again.
+            (Some(_), None) => drop(revision.current(&**catalog).await),
             (None, _) => {}
         }
         Ok(found)

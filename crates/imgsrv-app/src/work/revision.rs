@@ -71,13 +71,15 @@ impl LatestRevision {
     /// The same, if it is known without a query.
     pub(crate) fn known(&self, catalog: &dyn Catalog) -> Option<Revision> {
         let remembered = self.state().read.filter(|(_, began)| began.elapsed() < CURRENT_FOR);
-        remembered.map_or_else(|| self.unchanged(catalog), |(revision, _)| Some(revision))
+        remembered.map_or_else(|| self.unchanged(|| catalog.change_mark()), |(revision, _)| Some(revision))
     }
 
-    /// The revision as it is now, if the catalog can tell that it has not changed since it was read.
-    fn unchanged(&self, catalog: &dyn Catalog) -> Option<Revision> {
-        let mark = catalog.change_mark()?;
-        let reading = self.begin_reading(Some(mark));
+    /// The revision as it is now, if the mark that the catalog has now says that it has not changed since it was read.
+    fn unchanged(&self, mark: impl FnOnce() -> Option<ChangeMark>) -> Option<Revision> {
+        // Begun before the mark is read: a change of this node that comes between is either in the mark, or not remembered
+        // to be absent.
+        let reading = self.begin_reading(None);
+        let mark = mark()?;
         let (_, revision) = self.state().marked.filter(|(marked, _)| *marked == mark)?;
         self.remember(reading, revision);
         Some(revision)
@@ -86,7 +88,7 @@ impl LatestRevision {
     /// The revision as it is now. It is read only if the catalog cannot tell that it has not changed. Concurrent calls share
     /// reads, none of which begins before the call: a hundred requests cost a few queries.
     pub(crate) async fn current(&self, catalog: &dyn Catalog) -> Result<Revision, CatalogError> {
-        if let Some(revision) = self.unchanged(catalog) {
+        if let Some(revision) = self.unchanged(|| catalog.change_mark()) {
             return Ok(revision);
         }
         let arrived = self.state().begun;
@@ -180,6 +182,21 @@ mod tests {
         assert_eq!(remembered(&latest), None, "it may have missed the change");
         latest.remember(latest.begin_reading(None), Revision::new(8));
         assert_eq!(remembered(&latest), Some(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_own_change_while_the_mark_is_read_is_known_at_once() {
+        let (latest, mark) = (LatestRevision::default(), ChangeMark::new([0; 48]));
+        latest.remember(latest.begin_reading(Some(mark)), Revision::new(7));
+        latest.forget();
+        let changed_meanwhile = || {
+            drop(Change(latest.clone()));
+            Some(mark)
+        };
+        assert_eq!(latest.unchanged(changed_meanwhile), Some(Revision::new(7)), "as it was when the call began");
+        assert_eq!(remembered(&latest), None, "later calls read it again");
+        assert_eq!(latest.unchanged(|| Some(mark)), Some(Revision::new(7)));
+        assert_eq!(remembered(&latest), Some(7), "nothing has changed meanwhile");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,8 +6,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
+    access::Sender,
     digest::Digest,
-    ids::{PrincipalId, UploadId},
+    ids::UploadId,
     intake::Intake,
     names::PartNumber,
     page::{Page, PageRequest},
@@ -25,18 +26,19 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
 
     async fn list_open_uploads(
         &self,
-        by: Option<PrincipalId>,
+        by: Option<&Sender>,
         digest: Option<&Digest>,
         page: &PageRequest,
     ) -> Result<Page<UploadSession>, CatalogError> {
         let digest = digest.map(ToString::to_string);
-        let of = by.map(|by| by.to_string());
+        let of = by.map(|by| by.principal.to_string());
         let name = format!("uploads:{}:{}", of.as_deref().unwrap_or("all"), digest.as_deref().unwrap_or("all"));
         let list = List::open(name, page, Uuid::max())?;
         let mut reader = self.reader().await?;
         match by {
-            Some(by) => {
-                list.read(&mut reader, uploads::LIST_OPEN, |after, limit| values![by, after, digest, limit]).await
+            Some(Sender { principal, images }) => {
+                let values = |after: &Uuid, limit: i64| values![principal, after, digest, limit, images];
+                list.read(&mut reader, uploads::LIST_OPEN, values).await
             }
             None => list.read(&mut reader, uploads::LIST_ALL_OPEN, |after, limit| values![after, digest, limit]).await,
         }

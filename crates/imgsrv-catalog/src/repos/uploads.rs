@@ -1,8 +1,8 @@
 //! Upload sessions and their parts.
 
 use crate::{
-    core::{Connection, SqlTx, Value, values},
-    rows::uploads::UploadStateColumns,
+    core::{Connection, Dialects, SqlTx, Value, values},
+    rows::{reach::within, uploads::UploadStateColumns},
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
@@ -15,7 +15,7 @@ use imgsrv_domain::{
 
 /// Sessions that `rest` selects, each with the part at its frontier.
 macro_rules! select {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT s.id, s.created_by, s.image_scope, s.kind, s.expected_digest, s.digest_computed, s.expected_size_bytes,
             s.media_type_hint, s.filename_hint, s.state, s.failure_reason, s.expires_at, s.received_bytes, s.attempts,
@@ -31,10 +31,18 @@ macro_rules! select {
 }
 pub(crate) const GET: &str = select!("WHERE s.id = $1");
 const GET_BY_KEY: &str = select!("WHERE s.created_by = $1 AND s.idempotency_key = $2");
-pub(crate) const LIST_OPEN: &str = select!(
-    "WHERE s.state IN ('created', 'uploading') AND s.kind = 'multipart' AND s.created_by = $1 AND s.id < $2
-    AND s.expected_digest = coalesce($3, s.expected_digest) ORDER BY s.id DESC LIMIT $4"
-);
+macro_rules! list_open {
+    ($dialect:ident) => {
+        select!(concat!(
+            "WHERE s.state IN ('created', 'uploading') AND s.kind = 'multipart' AND s.created_by = $1 AND s.id < $2
+            AND s.expected_digest = coalesce($3, s.expected_digest) AND ",
+            within!($dialect, "s.image_scope", "$5"),
+            " ORDER BY s.id DESC LIMIT $4"
+        ))
+    };
+}
+pub(crate) const LIST_OPEN: Dialects = Dialects { sqlite: list_open!(sqlite), postgres: list_open!(postgres) };
+pub(crate) const SQLITE: &[&str] = &[LIST_OPEN.sqlite];
 
 // Locked first and read afterwards: a statement that waits for the lock would join the part of an older session.
 const LOCK: &str = "SELECT id FROM upload_sessions WHERE id = $1 FOR NO KEY UPDATE";
@@ -81,7 +89,6 @@ const DELETE_PARTS: &str = "DELETE FROM upload_parts WHERE session_id = $1";
 pub(crate) const STATEMENTS: &[&str] = &[
     GET,
     GET_BY_KEY,
-    LIST_OPEN,
     LIST_ALL_OPEN,
     LIST_EXPIRED,
     COUNT_OPEN,
@@ -98,7 +105,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUT_PART,
     DELETE_PARTS,
 ];
-pub(crate) const POSTGRES: &[&str] = &[LOCK];
+pub(crate) const POSTGRES: &[&str] = &[LIST_OPEN.postgres, LOCK];
 
 /// The values that `INSERT` and `UPDATE` both store, followed by `own`.
 fn upload_values(session: &UploadSession, own: Vec<Value>) -> Vec<Value> {

@@ -66,8 +66,7 @@ pub(super) async fn the_digest_of_an_append_upload_is_computed(fresh: Fresh) {
     assert_eq!(read.declared(), Claim::Undeclared(ByteSize::ZERO));
     assert_eq!(read.digest().unwrap().to_string(), digest);
     assert_eq!(read.blob_name(), name, "its bytes are stored under it already");
-    let open =
-        fresh.catalog.list_open_uploads(Some(session.created_by.principal), None, &PageRequest::FIRST).await.unwrap();
+    let open = fresh.catalog.list_open_uploads(Some(&session.created_by), None, &PageRequest::FIRST).await.unwrap();
     assert_eq!(open.items, []);
 }
 

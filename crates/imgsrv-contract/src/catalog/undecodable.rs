@@ -184,7 +184,7 @@ pub(super) async fn uploads_and_audit_rows_that_cannot_be_decoded_are_left_out(f
     )
     .await;
     let (catalog, page) = (&fresh.catalog, &PageRequest::FIRST);
-    let open = catalog.list_open_uploads(Some(good.created_by.principal), None, page).await.unwrap();
+    let open = catalog.list_open_uploads(Some(&good.created_by), None, page).await.unwrap();
     assert_eq!(open.items, from_ref(&good));
     assert_eq!(counted(&fresh, "upload_session"), 1);
     is_corrupt(catalog.get_upload(bad.id).await);

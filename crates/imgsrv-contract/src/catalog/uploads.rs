@@ -6,7 +6,7 @@ use super::{
 };
 use crate::uuid;
 use imgsrv_domain::{
-    access::Sender,
+    access::{ImageScope, Sender},
     blocks::BlockChecksums,
     digest::{BlobClaim, ByteSize, Digest, HashState},
     ids::{AttemptId, UploadId},
@@ -108,16 +108,19 @@ pub(super) async fn a_principals_open_sessions_are_listed_newest_first(fresh: Fr
     tx.commit().await.unwrap();
     let (one, all) = (PageRequest { limit: 1.try_into().unwrap(), after: None }, PageRequest::FIRST);
     let list = async |digest: Option<&Digest>, page: &PageRequest| {
-        let found = fresh.catalog.list_open_uploads(Some(first.created_by.principal), digest, page).await.unwrap();
+        let found = fresh.catalog.list_open_uploads(Some(&first.created_by), digest, page).await.unwrap();
         (found.items.iter().map(|session| session.id).collect::<Vec<_>>(), found.next)
     };
     assert_eq!(list(None, &all).await.0, [third.id, second.id, first.id]);
+    let limited = Sender { images: ImageScope::none(), ..first.created_by.clone() };
+    let of_others = fresh.catalog.list_open_uploads(Some(&limited), None, &one).await.unwrap();
+    assert_eq!((of_others.items, of_others.next), (vec![], None), "a limited credential sees nothing of a wider one");
     let digest = claim(1).digest;
     let (ids, next) = list(Some(&digest), &one).await;
     assert_eq!(ids, [third.id]);
     let next = PageRequest { after: next, ..one };
     assert_eq!(list(Some(&digest), &next).await, (vec![first.id], None));
-    let foreign = fresh.catalog.list_open_uploads(Some(first.created_by.principal), None, &next).await;
+    let foreign = fresh.catalog.list_open_uploads(Some(&first.created_by), None, &next).await;
     assert!(matches!(foreign, Err(CatalogError::InvalidCursor)));
 }
 

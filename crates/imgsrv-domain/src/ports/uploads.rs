@@ -2,6 +2,7 @@
 
 use super::CatalogError;
 use crate::{
+    access::Sender,
     digest::Digest,
     ids::{JobId, PrincipalId, UploadId},
     intake::Intake,
@@ -89,11 +90,11 @@ pub trait IntakeRepo: Send {
 pub trait UploadQueries: Send + Sync {
     /// The session with that id.
     async fn get_upload(&self, id: UploadId) -> Result<Option<UploadSession>, CatalogError>;
-    /// Multipart sessions that wait for parts, newest first: those that `by` opened, or all of them; if `digest` is given,
-    /// only those for it.
+    /// Multipart sessions that wait for parts, newest first: those that `by` may continue, or all of them; if `digest` is
+    /// given, only those for it.
     async fn list_open_uploads(
         &self,
-        by: Option<PrincipalId>,
+        by: Option<&Sender>,
         digest: Option<&Digest>,
         page: &PageRequest,
     ) -> Result<Page<UploadSession>, CatalogError>;
