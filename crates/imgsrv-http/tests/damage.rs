@@ -75,6 +75,11 @@ impl Blob {
         file.write_all_at(&[self.bytes[at] ^ 0x10], at as u64).expect("changed");
     }
 
+    async fn head(&self, server: &TestServer) -> StatusCode {
+        let path = format!("/v1/blobs/{}", self.digest);
+        server.call(Some(&server.writer), "HEAD", &path, None).await.status
+    }
+
     /// Requests a range of the bytes, or all of them. Returns the status, what was received of the body, and whether that is
     /// all of it.
     async fn get(&self, server: &TestServer, range: Option<Range<usize>>) -> (StatusCode, Vec<u8>, bool) {
@@ -183,6 +188,7 @@ async fn a_store_that_was_unavailable_leaves_no_blob_quarantined() {
         let folder = server.storage().join(folder);
         let away = server.storage().with_file_name("away");
         fs::rename(&folder, &away).expect("moved");
+        assert_eq!(blob.head(&server).await, StatusCode::SERVICE_UNAVAILABLE);
         let (status, body, _) = blob.get(&server, None).await;
         let body = String::from_utf8_lossy(&body).into_owned();
         assert!(status == StatusCode::SERVICE_UNAVAILABLE && body.contains("problem:unavailable"), "{status} {body}");
@@ -192,6 +198,7 @@ async fn a_store_that_was_unavailable_leaves_no_blob_quarantined() {
     // The file alone, which proves damage; it is checked again.
     let file = blob.file(&server);
     fs::rename(&file, file.with_extension("away")).expect("moved");
+    assert_eq!(blob.head(&server).await, StatusCode::SERVICE_UNAVAILABLE, "it agrees with GET");
     assert_eq!(blob.get(&server, None).await.0, StatusCode::SERVICE_UNAVAILABLE);
     fs::rename(file.with_extension("away"), &file).expect("moved back");
     assert_eq!(blob.get(&server, None).await.0, StatusCode::SERVICE_UNAVAILABLE);

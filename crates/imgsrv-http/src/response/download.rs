@@ -86,6 +86,11 @@ impl DownloadRequest {
         let (mut response, content) = representation.head(self, named_by)?;
         *response.body_mut() = match content {
             Content::Nothing => Body::empty(),
+            Content::Range(_) | Content::Ranges(_) if self.method == Method::HEAD => {
+                // Content that is not there, or is damaged in its first block, is not there for HEAD either.
+                drop(delivery.open(download, 0..download.blob.claim.size.get().min(1)).await?);
+                Body::empty()
+            }
             Content::Range(range) => match self.read(delivery, download, &range).await? {
                 Some(bytes) => {
                     response.extensions_mut().insert(AccountedBody);
@@ -127,6 +132,7 @@ impl DownloadRequest {
         let position = |at| usize::try_from(at).unwrap_or(usize::MAX);
         let bytes = |Range { start, end }| text.text.as_bytes().get(position(start)..position(end)).unwrap_or_default();
         *response.body_mut() = match content {
+            Content::Range(_) | Content::Ranges(_) if self.method == Method::HEAD => Body::empty(),
             Content::Nothing => Body::empty(),
             Content::Range(range) => Body::from(bytes(range).to_vec()),
             Content::Ranges(ranges) => {
@@ -198,7 +204,7 @@ struct Representation<'a> {
 }
 
 impl Representation<'_> {
-    /// The response without its body, and what the body consists of.
+    /// The response without its body, and what the body of a GET request consists of.
     fn head(&self, request: &DownloadRequest, named_by: NamedBy) -> Result<(Response, Content)> {
         let size = self.claim.size.get();
         let etag: ETag = format!("\"{}\"", self.claim.digest).parse().map_err(|_| Problem::new(Code::Internal))?;
@@ -246,7 +252,7 @@ impl Representation<'_> {
                 headers.insert(name, value);
             }
         }
-        Ok((response, if request.method == Method::GET { content } else { Content::Nothing }))
+        Ok((response, content))
     }
 
     fn cache_control(&self, named_by: NamedBy) -> HeaderValue {
