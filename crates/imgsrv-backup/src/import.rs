@@ -43,6 +43,8 @@ pub struct Imported {
     pub copied_bytes: u64,
     /// The blobs whose bytes neither the backup nor the store has. They are quarantined until they are uploaded again.
     pub missing: Vec<Digest>,
+    /// The blobs that were purged during the export. They are quarantined as well.
+    pub purged: Vec<Digest>,
 }
 
 /// Fails unless there is a backup at `path`. Its files are not verified.
@@ -126,6 +128,9 @@ async fn blobs(site: &Site, path: &Path, manifest: &Manifest, imported: &mut Imp
                 imported.copied_bytes += blob.claim.size.get();
             }
             Restored::Present(_) => {}
+            Restored::Missing if manifest.purged.contains(&blob.claim.digest.to_string()) => {
+                imported.purged.push(blob.claim.digest);
+            }
             Restored::Missing => {
                 tracing::error!(blob.digest = %blob.claim.digest, "blob missing, quarantined");
                 imported.missing.push(blob.claim.digest);

@@ -83,7 +83,7 @@ pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartErro
     let imported = imgsrv_backup::import(&site, &options.dir, wanted).await;
     catalog.close().await;
     drop(locks);
-    let Imported { revision, was_done, blobs, copied, copied_bytes, missing } = imported?;
+    let Imported { revision, was_done, blobs, copied, copied_bytes, missing, purged } = imported?;
     let text = if was_done {
         format!("revision {revision} was imported already, and nothing has changed since then\n")
     } else {
@@ -91,9 +91,12 @@ pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartErro
     };
     let value = json!({
         "revision": revision, "was_imported_before": was_done, "blobs": blobs, "copied": copied,
-        "copied_bytes": copied_bytes, "missing": texts(&missing),
+        "copied_bytes": copied_bytes, "missing": texts(&missing), "purged": texts(&purged),
     });
     print_result(options.json, &text, &value)?;
+    complain(purged.iter().map(|digest: &Digest| {
+        format!("blob {digest} was purged during the export; remove its versions with --purge again")
+    }))?;
     complain(missing.iter().map(|digest: &Digest| {
         format!("blob {digest} is missing or damaged in the backup; it is quarantined until it is uploaded again")
     }))?;

@@ -1,9 +1,10 @@
 //! Backups of damaged stores, damaged backups, and catalogs and stores that are in use.
 
 use crate::{
-    compare::{assert_same, get, json, walk},
+    compare::{self, assert_same, get, walk},
     site::{FILL, SETTLE, Site, script},
 };
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -66,10 +67,28 @@ fn damaged_and_missing_blobs_are_named_and_the_rest_is_restored() {
     let imported = other.fails(&["import", &backup], 1);
     assert_eq!(imported.matches("is quarantined until it is uploaded again").count(), 2, "{imported}");
     let server = other.serve();
-    assert_eq!(json(&server.url, &stopped.token, "/v1/images/debian")["name"], "debian");
+    assert_eq!(compare::json(&server.url, &stopped.token, "/v1/images/debian")["name"], "debian");
     let hex = large[0].file_name().expect("a name").to_string_lossy()[..64].to_owned();
     let (_, status, _) = get(&server.url, &stopped.token, &format!("/v1/blobs/sha256:{hex}"));
     assert_ne!(status, 200, "no wrong byte is served");
+}
+
+#[test]
+fn a_blob_that_was_purged_during_the_export_is_not_reported_as_damaged() {
+    let stopped = Stopped::new();
+    let (site, backup) = (&stopped.site, stopped.backup());
+    let stored = files(&site.data().join("storage"));
+    let blob = stored.iter().find(|path| path.to_string_lossy().contains("/cas/")).expect("a blob");
+    fs::remove_file(blob).expect("it is there");
+    site.fails(&["export", &backup], 1);
+    // As an export writes it when a server purges the blob meanwhile.
+    let path = Path::new(&backup).join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).expect("readable")).expect("JSON");
+    manifest["purged"] = std::mem::replace(&mut manifest["unreadable"], json!([]));
+    overwrite(&path, manifest.to_string().as_bytes());
+    let imported = Site::local().succeeds(&["import", &backup]);
+    assert!(imported.contains("was purged during the export"), "{imported}");
+    assert!(!imported.contains("missing or damaged"), "{imported}");
 }
 
 #[test]
