@@ -206,6 +206,13 @@ fn offer(artifact: &ArtifactDetail) -> Offer<'_> {
     let (fingerprint, why_not) = match &artifact.incus {
         IncusOffer::Offered { fingerprint, .. } => (Some(fingerprint.hex()), String::new()),
         IncusOffer::Withdrawn => (None, "the version is no longer offered".to_owned()),
+        IncusOffer::Superseded(newest) => {
+            let versions = match newest.get() {
+                1 => "the newest version".to_owned(),
+                newest => format!("the {newest} newest versions"),
+            };
+            (None, format!("the server lists only {versions} of an image, and those with an alias"))
+        }
         // The warning begins with the name of the file, which is in the table already.
         IncusOffer::NotOffered(why) => {
             (None, why.split_once("is not listed: ").map_or(&**why, |(_, why)| why).to_owned())
