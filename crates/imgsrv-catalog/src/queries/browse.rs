@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     access::{Reach, View},
     browse::{
-        ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
-        StreamSeries, VersionContext,
+        CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion, StreamSeries,
+        VersionContext,
     },
     ids::VersionId,
     lifecycle::LifecycleFilter,
@@ -353,14 +353,9 @@ pub(crate) const POSTGRES: &[&str] = &[
     SUPERSEDED.postgres,
 ];
 
-/// The formats of a kind, each between two blanks.
-fn formats(kind: Option<ArtifactKind>) -> String {
-    kind.map_or_else(String::new, |kind| spaced(kind.formats()))
-}
-
 /// Each format between two blanks.
-fn spaced(formats: impl Iterator<Item = Format>) -> String {
-    formats.map(|format| format!(" {format} ")).collect()
+fn spaced(formats: impl IntoIterator<Item = Format>) -> String {
+    formats.into_iter().map(|format| format!(" {format} ")).collect()
 }
 
 /// Every spelling of an architecture, each between two blanks.
@@ -389,7 +384,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
         let architecture = architecture.as_ref().map_or_else(String::new, spellings);
         let state = state.map_or("", CurrentState::as_str);
-        let kind = values![system, architecture, formats(*kind)];
+        let kind = values![system, architecture, spaced(kind.iter().flat_map(|kind| kind.formats()))];
         let trigrams = trigrams(&text);
         let filters = [kind.clone(), values![text, *state], reach::scopes(reach)].concat();
         let list_name = format!("browse:{order}:{}:{search:?}", reach::name(reach));
