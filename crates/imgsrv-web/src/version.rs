@@ -31,7 +31,8 @@ struct Page<'a> {
     frame: Frame<'a>,
     home: String,
     image: &'a str,
-    image_link: String,
+    /// Absent when no version of the image is offered: most viewers do not see the image then.
+    image_link: Option<String>,
     is_private: bool,
     title: Option<&'a str>,
     version: &'a str,
@@ -143,7 +144,7 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
         frame: viewer.frame(Section::Images, &title).at(viewer.url(&path)),
         home: viewer.link(links::HOME),
         image: image.name.as_str(),
-        image_link: viewer.link(&links::image(&image.name)),
+        image_link: detail.current.as_ref().map(|_| viewer.link(&links::image(&image.name))),
         is_private: image.visibility == Visibility::Private,
         title: image.display_name.as_ref().map(ShortText::as_str),
         version: version.name.as_str(),

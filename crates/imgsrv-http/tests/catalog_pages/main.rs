@@ -124,7 +124,7 @@ async fn problems_are_pages_for_browsers_alone() {
 #[tokio::test]
 async fn a_search_is_in_the_url_and_paged_by_cursor() {
     let server = TestServer::start().await;
-    assert!(text(&visit(&server, "/").await).contains("No image is published yet"));
+    assert!(text(&visit(&server, "/").await).contains("No image is offered"));
     let disk = server.blob(b"disk").await;
     for number in 0..53 {
         server.published(&format!("image-{number:02}"), "1", b"disk").await;
@@ -350,5 +350,29 @@ async fn text_for_programs_names_the_queries_of_all_tabs_and_no_command_that_nee
     assert!(!llms.contains("incus remote add") && !llms.contains("ca.pem"), "{llms}");
     for program in ["incus`: Incus\n", "lxc`: LXD\n", "sysupdate`: systemd\n", "cloud-init`: cloud-init\n"] {
         assert!(llms.contains(&format!("\n- `?for={program}")), "{program}: {llms}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_an_offered_version_is_not_linked() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", b"disk").await;
+    let crumb = "<li><a href=\"/images/debian/\">debian</a></li>";
+    assert!(text(&visit(&server, "/images/debian/1/").await).contains(crumb));
+    revoke(&server, "debian", "1", json!({"reason": "It has a bug."})).await;
+    assert_page(&visit(&server, "/images/debian/").await, StatusCode::NOT_FOUND);
+    let revoked = text(&visit(&server, "/images/debian/1/").await);
+    assert!(!revoked.contains("href=\"/images/debian/\"") && revoked.contains("<li>debian</li>"), "{revoked}");
+    let home = text(&visit(&server, "/").await);
+    assert!(home.contains("No image is offered") && !home.contains("first one"), "{home}");
+}
+
+#[tokio::test]
+async fn a_refused_search_text_says_why() {
+    let server = TestServer::start().await;
+    for (query, why) in [("%00", "must not contain U+0000"), (&*"a".repeat(201), "must have at most 200 characters")] {
+        let page = visit(&server, &format!("/?q={query}")).await;
+        assert_page(&page, StatusCode::BAD_REQUEST);
+        assert!(text(&page).contains(why), "{}", text(&page));
     }
 }
