@@ -348,6 +348,7 @@ async fn text_for_programs_names_the_queries_of_all_tabs_and_no_command_that_nee
     let server = TestServer::start().await;
     let llms = text(&server.get("/llms.txt").await);
     assert!(!llms.contains("incus remote add") && !llms.contains("ca.pem"), "{llms}");
+    assert!(!llms.contains("\n\n\n"), "{llms}");
     for program in ["incus`: Incus\n", "lxc`: LXD\n", "sysupdate`: systemd\n", "cloud-init`: cloud-init\n"] {
         assert!(llms.contains(&format!("\n- `?for={program}")), "{program}: {llms}");
     }
