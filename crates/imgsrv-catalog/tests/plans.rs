@@ -11,10 +11,11 @@ const DRAINED: &str = "state = 'removed' AND";
 
 /// The statements among `lists` that find or change garbage, or look at few versions.
 fn statements(lists: &[&[&[&'static str]]]) -> Vec<&'static str> {
-    const OF: [&str; 9] = [
+    const OF: [&str; 10] = [
         DRAINED,
         "min(operating_system)",
         "image_trigrams",
+        "incus_rows s",
         "unreferenced_since",
         "blob_references",
         "orphaned_blobs",
@@ -57,6 +58,7 @@ async fn bounded_statements_use_indexes_on_sqlite() {
             "one",
             "other",
             "offered",
+            "newer",
             "p VIRTUAL TABLE INDEX 1:",
         ]
         .map(|name| format!("SCAN {name}"));

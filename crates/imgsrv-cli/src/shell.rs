@@ -1,29 +1,16 @@
 //! Commands for a shell.
 
-/// The word, quoted for a shell if necessary.
-pub fn quoted(word: &str) -> String {
-    let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
+pub use imgsrv_domain::shell::quoted;
+use imgsrv_domain::shell::{fetch_authority, install_authority};
 
 /// The beginning of a command that fetches the authority of the server at this HTTPS URL, verifies it, and makes the
 /// `client` (`incus` or `lxc`) trust it for the remote. It ends with `&& `.
-///
-/// The authority is fetched over plain HTTP on the TLS port, since it is not trusted yet; the checksum protects it.
 pub fn trust_authority(url: &str, sha256: &str, client: &str, remote: &str) -> String {
-    let host = url.trim_start_matches("https://");
-    let (host, path) = host.find('/').map_or((host, ""), |at| host.split_at(at));
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let port = if has_port { "" } else { ":443" };
-    let authority = quoted(&format!("http://{host}{port}{path}/ca.pem"));
     let file = format!("{remote}.crt");
-    format!(
-        "curl -sSfo {file} {authority} && echo '{sha256}  {file}' | sha256sum -c && {}",
-        install(&file, client, remote)
-    )
+    format!("{} && {}", fetch_authority(url, sha256, &file), install(&file, client, remote))
 }
 
 /// The beginning of a command that makes the `client` trust the authority in a file, which is quoted, for the remote.
 pub(crate) fn install(file: &str, client: &str, remote: &str) -> String {
-    format!("install -D -m 644 {file} ~/.config/{client}/servercerts/{remote}.crt && ")
+    format!("{} && ", install_authority(file, client, remote))
 }

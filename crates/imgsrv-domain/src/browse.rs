@@ -7,7 +7,7 @@ use crate::{
     inspection::ImageKind,
     lifecycle::LifecycleState,
     manifest::ManifestEntry,
-    names::{AliasName, Architecture, Format, OperatingSystem, VersionName, string_enum},
+    names::{AliasName, Architecture, Format, OperatingSystem, Variant, VersionName, string_enum},
     packages::PackageList,
     page::Page,
     time::Timestamp,
@@ -193,6 +193,20 @@ pub struct ListedArtifact {
     pub fingerprint: Digest,
     /// Of an artifact that has its metadata in itself: the kind of instance.
     pub unified: Option<ImageKind>,
+}
+
+/// The artifacts of an image that Simple Streams count together, one in each version: if only the newest versions are
+/// listed, the newest of each series are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSeries {
+    /// Their architecture, in any spelling.
+    pub architecture: Architecture,
+    /// Their variant.
+    pub variant: Variant,
+    /// The kind of instance that they create.
+    pub kind: ImageKind,
+    /// The formats of artifacts of this kind that have their metadata in another file.
+    pub formats: Vec<Format>,
 }
 
 /// The version that was published before another.

@@ -35,6 +35,7 @@ pub mod parts;
 pub mod ports;
 pub mod publish;
 pub mod retention;
+pub mod shell;
 pub mod space;
 pub mod text;
 pub mod time;

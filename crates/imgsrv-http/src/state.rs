@@ -19,6 +19,7 @@ use imgsrv_app::{
     Aliases, AuditLogReader, Blocks, Browse, Delivery, Drafts, Garbage, Images, IncusMetadata, Intakes, Lifecycles,
     Links, Nodes, Principals, Publishing, Retention, Rules, Services, Storage, Uploads, Versions,
 };
+use imgsrv_domain::digest::BlobClaim;
 use imgsrv_web::Site;
 use ipnet::IpNet;
 use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
@@ -103,6 +104,8 @@ pub struct State {
     pub(crate) send_budget: Arc<SendBudget>,
     pub(crate) urls: Urls,
     pub(crate) site: Arc<Site>,
+    /// The SHA-256 of the certificate of the server's own authority, in hexadecimal.
+    pub(crate) authority_sha256: Option<Arc<str>>,
     degradation: Arc<Degradation>,
     manifests: Arc<Manifests>,
     receive_slots: ReceiveSlots,
@@ -123,6 +126,7 @@ impl AppState {
             manifests: Arc::new(Manifests::new(Urls(settings.public_url.clone()))),
             urls: Urls(settings.public_url.clone()),
             site: Arc::new(settings.site.clone()),
+            authority_sha256: settings.authority.as_ref().map(|pem| BlobClaim::of(pem).digest.hex().into()),
             degradation: Arc::default(),
             receive_slots: ReceiveSlots::new(settings.max_receiving_parts),
             readiness: Arc::new(Readiness::new(adapters.clone(), settings.readiness_age)),

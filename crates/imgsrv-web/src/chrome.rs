@@ -33,6 +33,8 @@ pub struct Viewer<'a> {
     pub prefix: &'a str,
     /// The URL of the server, without a slash at its end.
     pub base: &'a str,
+    /// The SHA-256 of the certificate of the server's own authority, in hexadecimal; absent when it has none.
+    pub authority: Option<&'a str>,
     /// The time that ages are relative to.
     pub now: Timestamp,
 }
@@ -46,6 +48,16 @@ impl<'a> Viewer<'a> {
     /// The URL of a resource for other programs.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// The SHA-256 of the authority that clients must trust before they can use the URL of the server.
+    pub(crate) fn untrusted_authority(&self) -> Option<&'a str> {
+        self.authority.filter(|_| self.is_https())
+    }
+
+    /// Whether the URL of the server is one of HTTPS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.starts_with("https://")
     }
 
     pub(crate) fn when(&self, time: Timestamp) -> When {

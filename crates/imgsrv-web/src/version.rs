@@ -31,7 +31,8 @@ struct Page<'a> {
     frame: Frame<'a>,
     home: String,
     image: &'a str,
-    image_link: String,
+    /// Absent when no version of the image is offered: most viewers do not see the image then.
+    image_link: Option<String>,
     is_private: bool,
     title: Option<&'a str>,
     version: &'a str,
@@ -143,7 +144,7 @@ pub fn version(viewer: &Viewer<'_>, detail: &VersionDetail, shown: CommandsShown
         frame: viewer.frame(Section::Images, &title).at(viewer.url(&path)),
         home: viewer.link(links::HOME),
         image: image.name.as_str(),
-        image_link: viewer.link(&links::image(&image.name)),
+        image_link: detail.current.as_ref().map(|_| viewer.link(&links::image(&image.name))),
         is_private: image.visibility == Visibility::Private,
         title: image.display_name.as_ref().map(ShortText::as_str),
         version: version.name.as_str(),
@@ -206,6 +207,13 @@ fn offer(artifact: &ArtifactDetail) -> Offer<'_> {
     let (fingerprint, why_not) = match &artifact.incus {
         IncusOffer::Offered { fingerprint, .. } => (Some(fingerprint.hex()), String::new()),
         IncusOffer::Withdrawn => (None, "the version is no longer offered".to_owned()),
+        IncusOffer::Superseded(newest) => {
+            let versions = match newest.get() {
+                1 => "the newest version".to_owned(),
+                newest => format!("the {newest} newest versions"),
+            };
+            (None, format!("the server lists only {versions} of an image, and those with an alias"))
+        }
         // The warning begins with the name of the file, which is in the table already.
         IncusOffer::NotOffered(why) => {
             (None, why.split_once("is not listed: ").map_or(&**why, |(_, why)| why).to_owned())

@@ -11,14 +11,15 @@ use crate::{
 };
 use imgsrv_domain::{
     browse::{
-        FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, ListedArtifact, PreviousVersion,
+        FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, ListedArtifact, PreviousVersion, StreamSeries,
         VersionContext,
     },
     digest::{ByteSize, Digest},
+    ids::ArtifactId,
     inspection::ImageKind,
     lifecycle::{LifecycleFilter, LifecycleState},
     manifest::{Attachment, Manifest, ManifestEntry},
-    names::{AliasName, ImageName, RefName, VersionName},
+    names::{AliasName, Format, ImageName, RefName, VersionName},
     packages::{PackageChange, PackageList},
     page::{Page, PageRequest},
     ports::CatalogError,
@@ -28,6 +29,7 @@ use imgsrv_domain::{
 use imgsrv_simplestreams::Root;
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -88,6 +90,8 @@ pub enum IncusOffer {
     },
     /// They do not, because its version was revoked or removed.
     Withdrawn,
+    /// They do not, because Simple Streams list only so many of the newest versions, and those with an alias.
+    Superseded(NonZeroU32),
     /// They do not, and why.
     NotOffered(String),
 }
@@ -179,6 +183,11 @@ impl Browse {
         let manifest = Arc::new(Manifest { version: stored.clone().as_of(now), ..(*found.manifest).clone() });
         let VersionContext { aliases, listed, current, previous, packages } =
             context.catalog.get_version_context(stored.id).await?;
+        let newest = context.settings.streams_newest.filter(|_| aliases.is_empty());
+        let superseded = match newest {
+            Some(newest) if !listed.is_empty() => self.superseded(&manifest, &listed, newest).await?,
+            _ => HashMap::new(),
+        };
         let files = VersionFiles {
             manifest: Arc::clone(&manifest),
             files: Arc::clone(&found.files),
@@ -188,7 +197,15 @@ impl Browse {
         let names: HashMap<String, String> =
             files.by_name().into_iter().map(|(name, file)| (file.name.clone(), name)).collect();
         let is_served = !manifest.version.lifecycle.is_revoked();
-        let artifacts = manifest.entries.iter().map(|entry| detail(&manifest, entry, &names, &listed, is_served));
+        let artifacts = manifest.entries.iter().map(|entry| {
+            let mut artifact = detail(&manifest, entry, &names, &listed, is_served);
+            if let IncusOffer::Offered { .. } = artifact.incus
+                && let Some(newest) = superseded.get(&entry.artifact.id)
+            {
+                artifact.incus = IncusOffer::Superseded(*newest);
+            }
+            artifact
+        });
         let artifacts = artifacts.collect();
         let changes = match previous {
             Some(previous) => {
@@ -209,6 +226,26 @@ impl Browse {
             current,
             changes,
         })
+    }
+
+    /// The artifacts of a version without an alias that are older than the `newest` ones that Simple Streams list.
+    async fn superseded(
+        &self,
+        manifest: &Manifest,
+        listed: &[ListedArtifact],
+        newest: NonZeroU32,
+    ) -> Result<HashMap<ArtifactId, NonZeroU32>> {
+        let of = |row: &ListedArtifact| {
+            let artifact = &manifest.entries.iter().find(|entry| entry.artifact.id == row.artifact)?.artifact;
+            let kind = kind(artifact.format, Some(row))?;
+            let is_split = |format: &Format| root(*format).is_some_and(|root| root.kind() == kind);
+            let formats = Format::ALL.iter().copied().filter(is_split).collect();
+            let (architecture, variant) = (artifact.architecture.clone(), artifact.variant.clone());
+            Some((artifact.id, StreamSeries { architecture, variant, kind, formats }))
+        };
+        let (ids, series): (Vec<_>, Vec<_>) = listed.iter().filter_map(of).unzip();
+        let found = self.0.context.catalog.list_superseded_series(manifest.version.id, &series, newest).await?;
+        Ok(found.into_iter().filter_map(|position| Some((*ids.get(position)?, newest))).collect())
     }
 
     /// The newest versions that are offered, of all images that the caller may read or of one.
@@ -247,7 +284,7 @@ fn detail(
         about.filter(move |warning| step.is_none_or(|step| warning.step == step)).map(|warning| warning.reason.clone())
     };
     let row = listed.iter().find(|row| row.artifact == artifact.id);
-    let kind = root(artifact.format).map(Root::kind).or_else(|| row?.unified);
+    let kind = kind(artifact.format, row);
     let incus = match (row, kind) {
         (Some(row), Some(kind)) if is_served => IncusOffer::Offered { fingerprint: row.fingerprint, kind },
         (Some(_), _) => IncusOffer::Withdrawn,
@@ -259,6 +296,11 @@ fn detail(
         }
     };
     ArtifactDetail { file: name(own), attachments, incus, warnings: about(None).collect(), entry: entry.clone() }
+}
+
+/// The kind of instance that an artifact creates.
+fn kind(format: Format, listed: Option<&ListedArtifact>) -> Option<ImageKind> {
+    root(format).map(Root::kind).or_else(|| listed?.unified)
 }
 
 /// The digests and sizes of the files of a manifest, by names that leave image and version out.

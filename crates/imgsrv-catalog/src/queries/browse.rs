@@ -14,18 +14,19 @@ use async_trait::async_trait;
 use imgsrv_domain::{
     access::{Reach, View},
     browse::{
-        ArtifactKind, CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion,
+        CurrentState, FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, PreviousVersion, StreamSeries,
         VersionContext,
     },
     ids::VersionId,
     lifecycle::LifecycleFilter,
-    names::{AliasName, Architecture, ImageName, OperatingSystem},
+    names::{AliasName, Architecture, Format, ImageName, OperatingSystem},
     page::{Page, PageRequest},
     ports::{BrowseQueries, CatalogError},
     time::Timestamp,
 };
-use serde_json::Value as JsonValue;
+use serde_json::{Value as JsonValue, json};
 use sqlx::types::Json;
+use std::num::NonZeroU32;
 use uuid::Uuid;
 
 /// What the artifacts of the version `v` have in common.
@@ -291,6 +292,30 @@ const PREVIOUS: &str = "SELECT p.id, p.name FROM versions p
     ORDER BY p.listed_at DESC, p.id DESC LIMIT 1";
 const PACKAGES: &str = "SELECT digest, packages FROM package_lists WHERE digest IN
         (SELECT blob_digest FROM attachments WHERE version_id = $1 OR version_id = $2) ORDER BY digest LIMIT 16";
+/// The positions of those series `p` of which $3 newer versions than $1 are listed. `>=` is for the index: names are not in it.
+macro_rules! superseded {
+    ($from:literal) => {
+        concat!(
+            "SELECT CAST((p.value ->> 'position') AS bigint) AS position FROM ",
+            $from,
+            " WHERE (SELECT count(*) FROM (SELECT 1 FROM versions n
+        JOIN version_lifecycles l ON l.version_id = n.id AND l.state IN ('active', 'deprecated')
+        WHERE n.image_id = (SELECT image_id FROM versions WHERE id = $1) AND n.state = 'published'
+            AND n.listed_at >= (SELECT listed_at FROM versions WHERE id = $1)
+            AND (n.listed_at > (SELECT listed_at FROM versions WHERE id = $1)
+                OR n.name > (SELECT name FROM versions WHERE id = $1))
+            AND EXISTS (SELECT 1 FROM incus_rows s JOIN artifacts a ON a.id = s.artifact_id
+                WHERE s.version_id = n.id AND s.catalog_revision IS NOT NULL AND a.variant = (p.value ->> 'variant')
+                AND replace((p.value ->> 'architectures'), ' ' || lower(a.architecture) || ' ', '')
+                    <> (p.value ->> 'architectures')
+                AND coalesce(s.unified_kind, CASE WHEN (p.value ->> 'formats') LIKE '% ' || a.format || ' %'
+                    THEN (p.value ->> 'kind') END) = (p.value ->> 'kind'))
+        LIMIT $3) newer) >= $3 ORDER BY position"
+        )
+    };
+}
+const SUPERSEDED: Dialects =
+    Dialects { sqlite: superseded!("json_each($2) p"), postgres: superseded!("jsonb_array_elements($2) p (value)") };
 pub(crate) const STATEMENTS: &[&str] = &[
     COUNT_FEW,
     VERSIONS,
@@ -313,6 +338,7 @@ pub(crate) const SQLITE: &[&str] = &[
     FEW_NEWEST.sqlite,
     NEWEST_WITH_TRIGRAM.sqlite,
     NEWEST_OF_ALL.sqlite,
+    SUPERSEDED.sqlite,
 ];
 pub(crate) const POSTGRES: &[&str] = &[
     RAREST.postgres,
@@ -324,11 +350,12 @@ pub(crate) const POSTGRES: &[&str] = &[
     FEW_NEWEST.postgres,
     NEWEST_WITH_TRIGRAM.postgres,
     NEWEST_OF_ALL.postgres,
+    SUPERSEDED.postgres,
 ];
 
-/// The formats of a kind, each between two blanks.
-fn formats(kind: Option<ArtifactKind>) -> String {
-    kind.map_or_else(String::new, |kind| kind.formats().map(|format| format!(" {format} ")).collect())
+/// Each format between two blanks.
+fn spaced(formats: impl IntoIterator<Item = Format>) -> String {
+    formats.into_iter().map(|format| format!(" {format} ")).collect()
 }
 
 /// Every spelling of an architecture, each between two blanks.
@@ -357,7 +384,7 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
         let system = operating_system.as_ref().map_or("", OperatingSystem::as_str).to_owned();
         let architecture = architecture.as_ref().map_or_else(String::new, spellings);
         let state = state.map_or("", CurrentState::as_str);
-        let kind = values![system, architecture, formats(*kind)];
+        let kind = values![system, architecture, spaced(kind.iter().flat_map(|kind| kind.formats()))];
         let trigrams = trigrams(&text);
         let filters = [kind.clone(), values![text, *state], reach::scopes(reach)].concat();
         let list_name = format!("browse:{order}:{}:{search:?}", reach::name(reach));
@@ -451,5 +478,22 @@ impl<D: SqlDatabase> BrowseQueries for SqlCatalog<D> {
             context.packages = lists.into_iter().map(|list| (list.digest, list.packages)).collect();
         }
         Ok(context)
+    }
+
+    async fn list_superseded_series(
+        &self,
+        version: VersionId,
+        series: &[StreamSeries],
+        newest: NonZeroU32,
+    ) -> Result<Vec<usize>, CatalogError> {
+        let series = series.iter().enumerate().map(|(position, series)| {
+            json!({
+                "position": position, "architectures": spellings(&series.architecture), "variant": series.variant.as_str(),
+                "kind": series.kind.as_str(), "formats": spaced(series.formats.iter().copied()),
+            })
+        });
+        let values = values![version, Json(series.collect::<JsonValue>()), i64::from(newest.get())];
+        let found: Vec<i64> = self.reader().await?.list(SUPERSEDED, values).await?;
+        Ok(found.into_iter().filter_map(|position| usize::try_from(position).ok()).collect())
     }
 }

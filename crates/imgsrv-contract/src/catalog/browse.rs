@@ -6,14 +6,16 @@ use super::{
     samples::{alias, claim, packages, publish, published},
 };
 use imgsrv_domain::{
-    browse::{ArtifactKind, CurrentState, ImageOrder, ImageSearch},
+    browse::{ArtifactKind, CurrentState, ImageOrder, ImageSearch, StreamSeries},
     image::Image,
+    inspection::ImageKind,
     lifecycle::{LifecycleFilter, LifecycleState},
+    names::Format,
     page::PageRequest,
     ports::{CatalogError, CatalogTx, Reach, View},
     version::Version,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// Publishes a version of an image that exists.
 async fn publish_more(fresh: &Fresh, version: &Version, name: &str) -> Version {
@@ -201,4 +203,44 @@ pub(super) async fn feeds_and_the_surroundings_of_a_version_leave_out_what_is_no
     change(&fresh, &third, revoked).await;
     change(&fresh, &first, revoked).await;
     assert_eq!(context(&first).await.current, None);
+}
+
+pub(super) async fn a_series_is_superseded_by_newer_listed_versions(fresh: Fresh) {
+    let first = published(&fresh, "debian").await;
+    let series = |architecture: &str, variant: &str, kind| StreamSeries {
+        architecture: architecture.parse().unwrap(),
+        variant: variant.parse().unwrap(),
+        kind,
+        formats: if kind == ImageKind::Container { vec![Format::Squashfs] } else { vec![Format::Qcow2] },
+    };
+    let series = [
+        series("riscv64", "default", ImageKind::VirtualMachine),
+        series("x86_64", "default", ImageKind::VirtualMachine),
+        series("amd64", "minimal", ImageKind::VirtualMachine),
+        series("amd64", "default", ImageKind::Container),
+        series("amd64", "default", ImageKind::VirtualMachine),
+    ];
+    let superseded = async |version: &Version, newest| {
+        let newest = NonZeroU32::new(newest).unwrap();
+        fresh.catalog.list_superseded_series(version.id, &series, newest).await.unwrap()
+    };
+    assert!(superseded(&first, 1).await.is_empty());
+    // The second version is a unified image. Both of its successors were published at the same time.
+    let second = publish_more(&fresh, &first, "2").await;
+    let third = publish_more(&fresh, &first, "3").await;
+    let image = fresh.begin().await.get_image(&first.image).await.unwrap().unwrap();
+    let fourth = fresh.write(async |tx: &mut dyn CatalogTx| publish(tx, &image, "4").await).await;
+    published(&fresh, "other").await;
+    let same = [1, 4];
+    for (version, newer) in [(&first, 3), (&second, 2), (&third, 1), (&fourth, 0)] {
+        for newest in 1..=4 {
+            let expected = if newest <= newer { same.as_slice() } else { &[] };
+            assert_eq!(superseded(version, newest).await, expected, "{} {newest}", version.name);
+        }
+    }
+    change(&fresh, &third, deprecated).await;
+    assert_eq!(superseded(&second, 2).await, same);
+    change(&fresh, &third, revoked).await;
+    assert!(superseded(&second, 2).await.is_empty());
+    assert_eq!(superseded(&second, 1).await, same);
 }

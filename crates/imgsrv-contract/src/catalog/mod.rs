@@ -153,6 +153,7 @@ const CASES: &[Case<Fresh>] = cases![
     browse::the_current_version_is_latest_or_the_newest_offered_one,
     browse::an_image_is_read_with_its_aliases_and_versions,
     browse::feeds_and_the_surroundings_of_a_version_leave_out_what_is_not_offered,
+    browse::a_series_is_superseded_by_newer_listed_versions,
     collection::an_unreferenced_blob_is_deleted_after_the_grace_and_leaves_an_orphan,
     collection::every_kind_of_reference_keeps_a_blob,
     collection::the_grace_starts_with_the_last_reference_or_reuse,

@@ -3,13 +3,14 @@
 use super::CatalogError;
 use crate::{
     access::{Reach, View},
-    browse::{FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, VersionContext},
+    browse::{FeedEntry, ImageOrder, ImageOverview, ImageSearch, ImageSummary, StreamSeries, VersionContext},
     ids::VersionId,
     lifecycle::LifecycleFilter,
     names::ImageName,
     page::{Page, PageRequest},
 };
 use async_trait::async_trait;
+use std::num::NonZeroU32;
 
 /// Searches and summaries. Each list is one statement, and each method sees one state of the catalog.
 #[async_trait]
@@ -43,4 +44,12 @@ pub trait BrowseQueries: Send + Sync {
     ) -> Result<Vec<FeedEntry>, CatalogError>;
     /// What surrounds a published version; empty when there is no such version.
     async fn get_version_context(&self, version: VersionId) -> Result<VersionContext, CatalogError>;
+    /// The positions of those of `series` of which at least `newest` newer versions of the same image have an artifact that
+    /// Simple Streams list. The cost grows with `newest`, and of a series that ended, with the number of newer versions.
+    async fn list_superseded_series(
+        &self,
+        version: VersionId,
+        series: &[StreamSeries],
+        newest: NonZeroU32,
+    ) -> Result<Vec<usize>, CatalogError>;
 }

@@ -17,6 +17,7 @@ pub(crate) struct Visitor {
     urls: Urls,
     /// The URL of the server: the public one, else the one that the request names.
     base: String,
+    authority: Option<Arc<str>>,
     /// Whether the request wants a page and not JSON.
     pub(crate) wants_page: bool,
 }
@@ -24,7 +25,8 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) fn of(request: &Parts, state: &AppState) -> Self {
         let base = state.urls.0.as_ref().map_or_else(|| requested(request), ToString::to_string);
-        Self { site: Arc::clone(&state.site), urls: state.urls.clone(), base, wants_page: wants_page(request) }
+        let (site, authority) = (Arc::clone(&state.site), state.authority_sha256.clone());
+        Self { site, urls: state.urls.clone(), base, authority, wants_page: wants_page(request) }
     }
 
     /// The complete URL of a path on the server.
@@ -34,7 +36,8 @@ impl Visitor {
 
     /// How pages are rendered at `now`.
     pub(crate) fn viewer(&self, now: Timestamp) -> Viewer<'_> {
-        Viewer { site: &self.site, prefix: self.urls.prefix(), base: &self.base, now }
+        let authority = self.authority.as_deref();
+        Viewer { site: &self.site, prefix: self.urls.prefix(), base: &self.base, authority, now }
     }
 }
 

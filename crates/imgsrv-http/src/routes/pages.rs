@@ -84,7 +84,9 @@ async fn home(
     let state = optional(&mut fields, "state", &params.state);
     let order = optional(&mut fields, "sort", &params.sort);
     let text = params.q.trim().to_owned();
-    if text.contains('\0') || text.chars().count() > 200 {
+    if text.contains('\0') {
+        fields.reject("q", "must not contain U+0000");
+    } else if text.chars().count() > 200 {
         fields.reject("q", "must have at most 200 characters");
     }
     let (search, order) = fields.finish(|| {

@@ -124,7 +124,7 @@ async fn problems_are_pages_for_browsers_alone() {
 #[tokio::test]
 async fn a_search_is_in_the_url_and_paged_by_cursor() {
     let server = TestServer::start().await;
-    assert!(text(&visit(&server, "/").await).contains("No image is published yet"));
+    assert!(text(&visit(&server, "/").await).contains("No image is offered"));
     let disk = server.blob(b"disk").await;
     for number in 0..53 {
         server.published(&format!("image-{number:02}"), "1", b"disk").await;
@@ -303,4 +303,77 @@ async fn links_have_the_public_path_and_commands_the_public_url() {
     }
     let page = text(&visit(&server, "/srv/images/debian/1/?for=curl").await);
     assert!(page.contains("https://example.org/srv/images/debian/1/debian-1-amd64.qcow2"), "{page}");
+}
+
+#[tokio::test]
+async fn commands_trust_the_authority_of_the_server_first() {
+    let pem = b"a certificate";
+    let server = TestServer::start_serving(|_, http| {
+        http.public_url = "https://images.test:8443/srv".parse().ok();
+        http.authority = Some(pem.as_slice().into());
+    })
+    .await;
+    server.published("debian", "1", b"disk").await;
+    let sha256 = imgsrv_testkit::digest(pem).trim_start_matches("sha256:").to_owned();
+    let fetch = format!(
+        "curl -sSfo imgsrv.crt http://images.test:8443/srv/ca.pem && echo '{sha256}  imgsrv.crt' | sha256sum -c"
+    );
+    for (program, count, expected) in [
+        ("curl", 3, "curl --cacert imgsrv.crt -fLO --retry 3 https://images.test:8443/srv/images/debian/1/"),
+        ("curl", 3, "wget --ca-certificate=imgsrv.crt -c https://"),
+        ("curl", 3, "curl --cacert imgsrv.crt -fsSO https://"),
+        ("qemu", 2, "curl --cacert imgsrv.crt -fL -o "),
+        (
+            "packer",
+            1,
+            "&&\nsudo install -m 644 imgsrv.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
+        ),
+        ("kubevirt", 1, "&&\nkubectl create configmap imgsrv-authority --from-file=ca.pem=imgsrv.crt"),
+        ("kubevirt", 1, "\"\n      certConfigMap: imgsrv-authority\n  storage:"),
+    ] {
+        let page = text(&visit(&server, &format!("/srv/images/debian/1/?for={program}")).await);
+        let commands = imgsrv_testkit::commands_of(&page);
+        assert!(commands[0].starts_with(&fetch), "{program}: {commands:#?}");
+        assert!(commands.iter().any(|command| command.contains(expected)), "{expected}: {commands:#?}");
+        let curls: usize = commands.iter().map(|command| command.matches("curl ").count()).sum();
+        assert_eq!(curls, count, "{program}: {commands:#?}");
+    }
+    let llms = text(&server.get("/llms.txt").await);
+    assert!(llms.contains("(https://images.test:8443/srv/ca.pem)") && llms.contains(&sha256), "{llms}");
+    assert!(llms.contains("`incus remote add {name} https://images.test:8443/srv --protocol simplestreams`"), "{llms}");
+}
+
+#[tokio::test]
+async fn text_for_programs_names_the_queries_of_all_tabs_and_no_command_that_needs_https() {
+    let server = TestServer::start().await;
+    let llms = text(&server.get("/llms.txt").await);
+    assert!(!llms.contains("incus remote add") && !llms.contains("ca.pem"), "{llms}");
+    assert!(!llms.contains("\n\n\n"), "{llms}");
+    for program in ["incus`: Incus\n", "lxc`: LXD\n", "sysupdate`: systemd\n", "cloud-init`: cloud-init\n"] {
+        assert!(llms.contains(&format!("\n- `?for={program}")), "{program}: {llms}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_an_offered_version_is_not_linked() {
+    let server = TestServer::start().await;
+    server.published("debian", "1", b"disk").await;
+    let crumb = "<li><a href=\"/images/debian/\">debian</a></li>";
+    assert!(text(&visit(&server, "/images/debian/1/").await).contains(crumb));
+    revoke(&server, "debian", "1", json!({"reason": "It has a bug."})).await;
+    assert_page(&visit(&server, "/images/debian/").await, StatusCode::NOT_FOUND);
+    let revoked = text(&visit(&server, "/images/debian/1/").await);
+    assert!(!revoked.contains("href=\"/images/debian/\"") && revoked.contains("<li>debian</li>"), "{revoked}");
+    let home = text(&visit(&server, "/").await);
+    assert!(home.contains("No image is offered") && !home.contains("first one"), "{home}");
+}
+
+#[tokio::test]
+async fn a_refused_search_text_says_why() {
+    let server = TestServer::start().await;
+    for (query, why) in [("%00", "must not contain U+0000"), (&*"a".repeat(201), "must have at most 200 characters")] {
+        let page = visit(&server, &format!("/?q={query}")).await;
+        assert_page(&page, StatusCode::BAD_REQUEST);
+        assert!(text(&page).contains(why), "{}", text(&page));
+    }
 }

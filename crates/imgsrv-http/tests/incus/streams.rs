@@ -43,9 +43,19 @@ async fn only_the_newest_versions_and_those_with_an_alias_are_listed_if_so_confi
         released(&server, "debian", version, &qcow2(version.parse().expect("a number"))).await;
     }
     released(&server, "alpine", "1", &qcow2(9)).await;
+    // Pages agree with the documents: they have the commands of Incus and LXD for what is listed alone.
     let listed = async || {
         let images = images(&server).await;
         let names = ["debian/1", "debian/2", "debian/3", "debian/4", "alpine/1"];
+        for name in names {
+            let page = get(&server, "GET", &format!("/images/{name}/"), &[("accept", "text/html")]).await;
+            let page = String::from_utf8(page.body).expect("text");
+            let is_listed = machine(&images, name).is_some();
+            assert_eq!(page.contains("<span class=\"tag good\">yes</span>"), is_listed, "{name}: {page}");
+            assert_eq!(page.contains("?for=incus") || page.contains("?for=lxc"), is_listed, "{name}: {page}");
+            let why = "the server lists only the 2 newest versions of an image, and those with an alias";
+            assert_eq!(page.contains(why), !is_listed && page.contains("id=\"commands\""), "{name}: {page}");
+        }
         names.map(|name| machine(&images, name).is_some())
     };
     assert_eq!(listed().await, [false, false, true, true, true]);

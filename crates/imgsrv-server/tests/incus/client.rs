@@ -29,18 +29,18 @@ impl Client {
 
     /// Adds the remote at `url`, whose certificate the authority in the file `authority` issued.
     pub(crate) fn of_url(program: Program, url: &str, authority: &str) -> Self {
-        Self::adding(program, &format!("incus remote add imgsrv {url} --protocol simplestreams"), authority)
+        let trust = format!("install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt");
+        Self::with_remote(program, format!("{trust} && incus remote add imgsrv {url} --protocol simplestreams"))
     }
 
-    /// Adds the remote `imgsrv` with a command, after it trusts the authority.
-    pub(crate) fn adding(program: Program, command: &str, authority: &str) -> Self {
-        let trust = format!("install -D -m 644 {authority} ~/.config/incus/servercerts/imgsrv.crt");
-        Self::with_remote(program, format!("{trust} && {command}"))
+    /// A client that knows no server.
+    pub(crate) fn without_remote(program: Program) -> Self {
+        Self { program, home: TempDir::new().expect("a home"), daemon: None }
     }
 
     /// Adds the remote with a command for Incus.
     fn with_remote(program: Program, script: String) -> Self {
-        let client = Self { program, home: TempDir::new().expect("a home"), daemon: None };
+        let client = Self::without_remote(program);
         let script = match program {
             Program::Incus => script,
             Program::Lxd => script.replace(".config/incus", ".config/lxc").replace("incus remote", "lxc remote"),

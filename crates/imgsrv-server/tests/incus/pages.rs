@@ -24,7 +24,12 @@ fn the_commands_of_a_page_get_the_image_that_it_shows() {
     publisher.publish(&Release { image: "web", version: "1", artifacts: &[minimal] });
     // Most people need the file for amd64, however its architecture is spelled.
     let page = publisher.page("/images/debian/12.5.0/?for=curl");
-    assert!(commands_of(&page)[0].ends_with("debian-12.5.0-x86_64.qcow2"), "{page}");
+    let [fetch, download, _, verify, verify_all] = &commands_of(&page)[..] else { panic!("{page}") };
+    assert!(download.ends_with("debian-12.5.0-x86_64.qcow2"), "{page}");
+    let folder = TempDir::new_in(&scratch).expect("a folder");
+    let script = [&**fetch, download, verify, verify_all].join("\n");
+    Client::without_remote(Program::Incus).paste(&script, folder.path());
+    assert!(fs::read(folder.path().join("debian-12.5.0-x86_64.qcow2")).expect("the file") == machine);
     for (id, program) in [("incus", Program::Incus), ("lxc", Program::Lxd)] {
         for (path, root, files) in [
             ("debian/12.5.0/", &machine, ["debian-12.5.0-aarch64.qcow2", "debian-12.5.0-x86_64.qcow2"].as_slice()),
@@ -33,8 +38,9 @@ fn the_commands_of_a_page_get_the_image_that_it_shows() {
         ] {
             for file in files {
                 let page = publisher.page(&format!("/images/{path}?for={id}&file={file}"));
-                let [add, launch, export] = &commands_of(&page)[..] else { panic!("three commands") };
-                let client = Client::adding(program, add, &publisher.authority());
+                let [trust, add, launch, export] = &commands_of(&page)[..] else { panic!("four commands") };
+                let client = Client::without_remote(program);
+                client.paste(&format!("cd ~\n{trust}\n{add}"), scratch.path());
                 let folder = TempDir::new_in(&scratch).expect("a folder");
                 client.paste(export, folder.path());
                 let contents: Vec<_> = fs::read_dir(&folder)

@@ -1,6 +1,6 @@
 //! Commands and configurations that boot virtual machines.
 
-use super::{File, Step, programs::instance, quoted, step};
+use super::{File, Step, authority, programs::instance, quoted, step};
 use imgsrv_domain::{browse::ArtifactKind, names::Format};
 
 const GIB: u64 = 1 << 30;
@@ -156,9 +156,11 @@ pub(super) fn kubevirt(file: &File<'_>) -> Vec<Step> {
     let virtual_size = file.artifact.entry.inspection.and_then(|inspection| inspection.virtual_size);
     let size = virtual_size.unwrap_or(file.artifact.entry.artifact.primary.size).get();
     let gib = size.div_ceil(GIB).max(1) + 1;
+    let trust = file.viewer.untrusted_authority();
+    let trust = trust.map_or_else(String::new, |_| format!("\n      certConfigMap: {}", authority::CONFIG_MAP));
     let code = format!(
         "apiVersion: cdi.kubevirt.io/v1beta1\nkind: DataVolume\nmetadata:\n  name: {}\nspec:\n  source:\n    http:\n      \
-         url: \"{}\"\n  storage:\n    resources:\n      requests:\n        storage: {gib}Gi",
+         url: \"{}\"{trust}\n  storage:\n    resources:\n      requests:\n        storage: {gib}Gi",
         instance(file.image()),
         file.url()
     );

@@ -1,10 +1,12 @@
 //! Commands that use the files of a version, with the URL, the names and the digests of this server.
 
+mod authority;
 mod machines;
 mod programs;
 mod shell;
 
 use crate::{chrome::Viewer, links, text::usual};
+use authority::TrustStore;
 use imgsrv_app::{ArtifactDetail, IncusOffer, VersionDetail};
 use imgsrv_domain::{browse::ArtifactKind, names::Format};
 use shell::quoted;
@@ -18,6 +20,8 @@ pub(crate) struct Program {
     pub(crate) label: &'static str,
     /// Whether it can use an artifact.
     suits: fn(&ArtifactDetail) -> bool,
+    /// What makes it trust the server's authority.
+    store: TrustStore,
     /// The steps, for an artifact that suits.
     steps: fn(&File<'_>) -> Vec<Step>,
 }
@@ -35,17 +39,65 @@ fn step(text: impl Into<String>, code: impl Into<String>) -> Step {
 
 /// All programs, in the order of their tabs.
 pub(crate) const PROGRAMS: &[Program] = &[
-    Program { id: "incus", label: "Incus", suits: is_offered, steps: programs::incus },
-    Program { id: "lxc", label: "LXD", suits: is_offered, steps: programs::lxd },
-    Program { id: "curl", label: "curl, wget", suits: |_| true, steps: programs::curl },
-    Program { id: "virt-install", label: "virt-install", suits: is_bootable, steps: machines::virt_install },
-    Program { id: "qemu", label: "QEMU", suits: is_bootable, steps: machines::qemu },
-    Program { id: "packer", label: "Packer", suits: is_plain_bootable, steps: machines::packer },
-    Program { id: "terraform", label: "Terraform", suits: is_plain_bootable, steps: machines::terraform },
-    Program { id: "proxmox", label: "Proxmox VE", suits: is_for_proxmox, steps: machines::proxmox },
-    Program { id: "kubevirt", label: "KubeVirt", suits: is_for_kubevirt, steps: machines::kubevirt },
-    Program { id: "sysupdate", label: "systemd", suits: is_for_systemd, steps: programs::systemd },
-    Program { id: "cloud-init", label: "cloud-init", suits: is_plain_disk, steps: machines::cloud_init },
+    Program {
+        id: "incus",
+        label: "Incus",
+        suits: is_offered,
+        store: TrustStore::Client("incus"),
+        steps: programs::incus,
+    },
+    Program { id: "lxc", label: "LXD", suits: is_offered, store: TrustStore::Client("lxc"), steps: programs::lxd },
+    Program { id: "curl", label: "curl, wget", suits: |_| true, store: TrustStore::Option, steps: programs::curl },
+    Program {
+        id: "virt-install",
+        label: "virt-install",
+        suits: is_bootable,
+        store: TrustStore::Option,
+        steps: machines::virt_install,
+    },
+    Program { id: "qemu", label: "QEMU", suits: is_bootable, store: TrustStore::Option, steps: machines::qemu },
+    Program {
+        id: "packer",
+        label: "Packer",
+        suits: is_plain_bootable,
+        store: TrustStore::System,
+        steps: machines::packer,
+    },
+    Program {
+        id: "terraform",
+        label: "Terraform",
+        suits: is_plain_bootable,
+        store: TrustStore::System,
+        steps: machines::terraform,
+    },
+    Program {
+        id: "proxmox",
+        label: "Proxmox VE",
+        suits: is_for_proxmox,
+        store: TrustStore::System,
+        steps: machines::proxmox,
+    },
+    Program {
+        id: "kubevirt",
+        label: "KubeVirt",
+        suits: is_for_kubevirt,
+        store: TrustStore::Cluster,
+        steps: machines::kubevirt,
+    },
+    Program {
+        id: "sysupdate",
+        label: "systemd",
+        suits: is_for_systemd,
+        store: TrustStore::System,
+        steps: programs::systemd,
+    },
+    Program {
+        id: "cloud-init",
+        label: "cloud-init",
+        suits: is_plain_disk,
+        store: TrustStore::Option,
+        steps: machines::cloud_init,
+    },
 ];
 
 /// The commands that are shown.
@@ -79,7 +131,8 @@ pub(crate) fn select<'a>(
     let is_usual = |artifact: &&&ArtifactDetail| usual(&artifact.entry.artifact.architecture) == "amd64";
     let named = files.iter().find(|artifact| Some(artifact.file.as_str()) == file);
     let artifact = *named.or_else(|| files.iter().find(is_usual)).or_else(|| files.first())?;
-    let steps = (chosen.steps)(&File { viewer, version, artifact });
+    let file = File { viewer, version, artifact };
+    let steps = [authority::steps(&file, chosen.store), (chosen.steps)(&file)].concat();
     Some(Selected { programs, program: chosen, files, file: artifact, steps })
 }
 
@@ -153,7 +206,7 @@ impl File<'_> {
     /// Downloads and verifies the file, and decompresses it.
     fn download(&self) -> Step {
         let (url, name) = (self.url(), quoted(self.name()));
-        let mut code = format!("curl -fL -o {name} {}\n{}", quoted(&url), self.verification());
+        let mut code = format!("{} -fL -o {name} {}\n{}", self.curl(), quoted(&url), self.verification());
         if let Some(extension) = self.compression() {
             let program = match extension {
                 "bz2" => "bzip2 -dk",
@@ -166,12 +219,29 @@ impl File<'_> {
         step("Download the file and verify it:", code)
     }
 
+    /// The name of curl, and the option to trust the server's authority.
+    fn curl(&self) -> String {
+        self.trusting("curl", "--cacert ")
+    }
+
+    /// The name of a program, and its `option` to trust the server's authority.
+    fn trusting(&self, program: &str, option: &str) -> String {
+        match self.viewer.untrusted_authority() {
+            Some(_) => format!("{program} {option}{}", authority::FILE),
+            None => program.to_owned(),
+        }
+    }
+
     /// Verifies the downloaded file: by its digest, or under an alias, whose file changes, by its checksum file.
     fn verification(&self) -> String {
         if self.is_pinned() {
             format!("echo {} | sha256sum -c", quoted(&format!("{}  {}", self.sha256(), self.name())))
         } else {
-            format!("curl -fsS {} | sha256sum -c --ignore-missing", quoted(&format!("{}.sha256", self.url())))
+            format!(
+                "{} -fsS {} | sha256sum -c --ignore-missing",
+                self.curl(),
+                quoted(&format!("{}.sha256", self.url()))
+            )
         }
     }
 }

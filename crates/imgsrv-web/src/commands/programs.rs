@@ -6,7 +6,7 @@ use imgsrv_app::IncusOffer;
 use imgsrv_domain::{inspection::ImageKind, names::RefName};
 
 /// The name of this server as a remote.
-const REMOTE: &str = "imgsrv";
+pub(super) const REMOTE: &str = "imgsrv";
 
 pub(super) fn incus(file: &File<'_>) -> Vec<Step> {
     launch(file, "incus")
@@ -25,7 +25,7 @@ fn launch(file: &File<'_>, client: &str) -> Vec<Step> {
     let variant = if artifact.variant.is_default() { String::new() } else { format!("/{}", artifact.variant) };
     let name = format!("{REMOTE}:{}/{}{variant}", file.image(), file.version.reference);
     let instance = instance(file.image());
-    let secure = if base.starts_with("https:") {
+    let secure = if file.viewer.is_https() {
         "Add this server once:".to_owned()
     } else {
         "Add this server once. Clients require HTTPS, so replace the URL with the HTTPS URL of this server:".to_owned()
@@ -53,20 +53,24 @@ pub(super) fn instance(image: &str) -> String {
 
 pub(super) fn curl(file: &File<'_>) -> Vec<Step> {
     let url = quoted(&file.url()).into_owned();
+    let (curl, wget) = (file.curl(), file.trusting("wget", "--ca-certificate="));
     let folder = file.viewer.url(&links::reference(&file.version.manifest.image.name, &file.version.reference));
     let mut steps = vec![
-        step("Download the file:", format!("curl -fLO --retry 3 {url}")),
-        step("Or with wget, which continues where it stopped:", format!("wget -c {url}")),
+        step("Download the file:", format!("{curl} -fLO --retry 3 {url}")),
+        step("Or with wget, which continues where it stopped:", format!("{wget} -c {url}")),
         step("Verify it:", file.verification()),
         step(
             "Verify everything that you downloaded from this folder:",
-            format!("curl -fsSO {}\nsha256sum -c --ignore-missing SHA256SUMS", quoted(&format!("{folder}SHA256SUMS"))),
+            format!(
+                "{curl} -fsSO {}\nsha256sum -c --ignore-missing SHA256SUMS",
+                quoted(&format!("{folder}SHA256SUMS"))
+            ),
         ),
     ];
     if !file.is_pinned() {
         // After an alias has moved, the rest would be that of another version.
         steps.remove(1);
-        steps.insert(1, step("Or with wget, only if the alias has moved since:", format!("wget -N {url}")));
+        steps.insert(1, step("Or with wget, only if the alias has moved since:", format!("{wget} -N {url}")));
     }
     steps
 }
