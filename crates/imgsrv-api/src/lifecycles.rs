@@ -49,7 +49,12 @@ pub struct Lifecycle {
     /// Time of the last change.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub changed_at: String,
-    /// Time until which the files of a removed version are served, and until which it can be restored.
+    /// Time at which it was revoked, also if it was removed afterwards: its files are not served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub revoked_at: Option<String>,
+    /// Time until which the files of a removed version are served, unless it was revoked before, and until which it can be
+    /// restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub available_until: Option<String>,

@@ -13,7 +13,7 @@ use clap::Args;
 use futures::TryStreamExt;
 use imgsrv_client::{
     Client,
-    api::{CreateApiToken, CreatePrincipal, Principal, Whoami},
+    api::{CreateApiToken, CreatePrincipal, Principal, ProblemCode, Whoami},
 };
 use imgsrv_domain::auth::Role;
 use secrecy::SecretString;
@@ -171,7 +171,15 @@ async fn authenticated(client: &Client) -> Result<Option<Whoami>, Failure> {
 
 fn explain(error: imgsrv_client::Error, url: &str) -> Failure {
     let is_refused = error.status() == Some(401);
+    let is_exposed = error.code() == Some(ProblemCode::CredentialInClear);
     let failure = Failure::from(error);
+    if is_exposed {
+        // Nobody but the holder of this token can manage tokens over the API yet.
+        return failure.with_advice(
+            "Use https:// in the URL, and another token: on the server's machine, imgsrv admin bootstrap prints a new one, \
+             and imgsrv admin tokens revoke revokes this one.",
+        );
+    }
     if !is_refused {
         return failure;
     }

@@ -18,7 +18,7 @@ const DEFAULT_VERBS: [(&[&str], &[&str], &str); 4] = [
 ];
 
 /// Renamed commands.
-const RENAMED: [(&[&str], &[&str]); 9] = [
+const RENAMED: [(&[&str], &[&str]); 10] = [
     (&["show"], &["versions", "show"]),
     (&["alias", "rm"], &["aliases", "delete"]),
     (&["alias"], &["aliases"]),
@@ -27,6 +27,7 @@ const RENAMED: [(&[&str], &[&str]); 9] = [
     (&["auth", "revoke"], &["admin", "tokens", "revoke"]),
     (&["auth", "rules", "save"], &["auth", "rules", "set"]),
     (&["system", "nodes"], &["nodes", "list"]),
+    (&["system"], &["nodes"]),
     (&["storage", "quarantined"], &["quarantined-blobs", "list"]),
 ];
 
@@ -75,8 +76,10 @@ fn renamed(cli: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments.insert(1, SERVE.into());
         return arguments;
     }
-    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| is_command(&arguments, old)) {
-        arguments.splice(1..=old.len(), new.iter().map(OsString::from));
+    // `help` is followed by the command that it is about.
+    let first = if word(&arguments, 1) == "help" { 2 } else { 1 };
+    if let Some((old, new)) = RENAMED.iter().find(|(old, _)| is_command(&arguments[first - 1..], old)) {
+        arguments.splice(first..first + old.len(), new.iter().map(OsString::from));
     }
     arguments
 }
@@ -150,6 +153,13 @@ mod tests {
             ("imgsrv auth audit list --limit 1", "imgsrv auth audit list --limit 1"),
             ("imgsrv system nodes --json", "imgsrv nodes list --json"),
             ("imgsrv storage quarantined", "imgsrv quarantined-blobs list"),
+            ("imgsrv system", "imgsrv nodes"),
+            ("imgsrv system --help", "imgsrv nodes --help"),
+            ("imgsrv help", "imgsrv help"),
+            ("imgsrv help system", "imgsrv help nodes"),
+            ("imgsrv help system nodes", "imgsrv help nodes list"),
+            ("imgsrv help storage quarantined", "imgsrv help quarantined-blobs list"),
+            ("imgsrv help auth list", "imgsrv help admin tokens list"),
         ] {
             assert_eq!(form(old), new);
         }

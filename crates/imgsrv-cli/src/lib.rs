@@ -8,6 +8,7 @@ mod auth;
 mod blocked;
 mod certificate;
 mod cleartext;
+mod count;
 mod credentials;
 mod diagnosis;
 mod doctor;
@@ -43,6 +44,7 @@ mod upload;
 mod versions;
 
 pub use certificate::Certificate;
+pub use count::count;
 pub use diagnosis::Diagnosis;
 pub use documents::{HelpCommand, help};
 pub use examples::with_examples;
@@ -201,6 +203,12 @@ pub fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
     let detail = text.trim_start_matches("error: ").split("\n\nUsage:").next().unwrap_or_default();
     let failure = Failure::usage(detail.split_whitespace().collect::<Vec<_>>().join(" "));
     report_failure(&failure.with_advice("Run the command with --help."), true)
+}
+
+/// Prints the failure of a command of an operator, in the form of the failures of a client's commands, and returns its exit
+/// code, which is one of [`EXIT_CODES`].
+pub fn operator_failure(message: &str, exit_code: u8, json: bool) -> ExitCode {
+    report_failure(&Failure::new(failure::Kind::with_exit_code(exit_code), message), json)
 }
 
 fn report_failure(failure: &Failure, json: bool) -> ExitCode {

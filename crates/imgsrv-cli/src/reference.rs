@@ -49,7 +49,10 @@ impl Reference {
         };
         let message = format!("{image} at {} has no version or alias {name}", server_of(client));
         let found = if found.is_empty() {
-            format!("No version of {image} is published yet.")
+            format!(
+                "{image} has no version that is offered; imgsrv versions list {image} --all shows all versions and their \
+                 states."
+            )
         } else {
             format!("It has {found}; imgsrv versions list {image} shows all.")
         };

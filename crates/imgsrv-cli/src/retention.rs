@@ -1,6 +1,7 @@
 //! `imgsrv retention`.
 
 use crate::{
+    count::count,
     failure::Failure,
     options::Session,
     report::{Column, Report},
@@ -46,16 +47,16 @@ pub enum RetentionCommand {
 #[derive(Debug, Args)]
 pub struct PolicyOptions {
     /// Number of newest versions to keep
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<i64>(..))]
     newest: Option<i64>,
     /// Number of days (UTC) of each of which to keep the newest version
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<i64>(..))]
     daily: Option<i64>,
     /// Number of weeks (ISO 8601, UTC) of each of which to keep the newest version
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<i64>(..))]
     weekly: Option<i64>,
     /// Number of months (UTC) of each of which to keep the newest version
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<i64>(..))]
     monthly: Option<i64>,
     /// Keep versions that were published less than this ago, such as 30d
     #[arg(long, value_name = "DURATION")]
@@ -64,7 +65,7 @@ pub struct PolicyOptions {
     #[arg(long, value_name = "DURATION")]
     fetched_within: Option<String>,
     /// Number of newest versions to keep whatever the rules say [default: 1]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<i64>(..))]
     min_keep: Option<i64>,
     /// Time after publication after which versions that are not kept are deprecated, such as 30d or 0d
     #[arg(long, value_name = "DURATION")]

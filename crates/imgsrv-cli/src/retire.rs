@@ -302,7 +302,10 @@ fn describe_removal(target: &VersionName, removed: &RemovedVersion) -> String {
 pub(crate) fn state(lifecycle: &Lifecycle) -> String {
     let mut text = state_in_words(&lifecycle.state).to_owned();
     match &lifecycle.available_until {
-        Some(until) if lifecycle.state == "removed" => text += &format!(", available until {}", date(until)),
+        // The files of a version that was revoked are not served during its drain either.
+        Some(until) if lifecycle.state == "removed" && lifecycle.revoked_at.is_none() => {
+            text += &format!(", available until {}", date(until));
+        }
         _ => {}
     }
     if let Some(hold) = &lifecycle.hold {

@@ -1,6 +1,6 @@
 //! `imgsrv upload`.
 
-use crate::{failure::Failure, options::Session, report::bytes};
+use crate::{count::count, failure::Failure, options::Session, report::bytes};
 use clap::Args;
 use imgsrv_client::{Blob, Source};
 use serde_json::json;
@@ -18,7 +18,7 @@ pub struct UploadOptions {
 #[derive(Debug, Args)]
 pub(crate) struct TransferOptions {
     /// Maximum number of parts of a file that are sent in parallel, where a single connection is slow
-    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = count::<u8>(1..=64))]
     pub(crate) parallel: u8,
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartErro
     }
     let value = json!({
         "revision": revision, "records": records, "blobs": blobs, "blob_bytes": blob_bytes, "copied": copied,
-        "copied_bytes": copied_bytes, "purged": texts(&purged), "unreadable": texts(&unreadable),
+        "copied_bytes": copied_bytes, "pruned": pruned, "purged": texts(&purged), "unreadable": texts(&unreadable),
     });
     print_result(options.json, &text, &value)?;
     complain(

@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use imgsrv_app::Backoff;
 use imgsrv_blobs::S3Settings;
 use imgsrv_catalog::postgres::PgSettings;
+use imgsrv_cli::count;
 use imgsrv_domain::{
     access::Visibility,
     text::{LongText, ShortText},
@@ -68,7 +69,8 @@ pub(crate) struct ApiOptions {
     pub(crate) default_visibility: Visibility,
     /// Number of the newest versions of an image that Simple Streams list for each architecture, variant and kind, beside
     /// those that aliases refer to. 0 means all
-    #[arg(long, env = "IMGSRV_STREAMS_NEWEST", default_value_t = 0, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_STREAMS_NEWEST", default_value_t = 0, value_name = "COUNT",
+        value_parser = count::<u32>(0..))]
     pub(crate) streams_newest: u32,
     /// Maximum time for requests in flight to finish after SIGTERM or SIGINT
     #[arg(long, env = "IMGSRV_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = duration)]
@@ -87,7 +89,8 @@ pub(crate) struct ApiOptions {
     pub(crate) oidc_allow_loopback: bool,
     /// Maximum number of failed bearer tokens per client address and minute; further ones are answered with 429. 0
     /// means no limit
-    #[arg(long, env = "IMGSRV_AUTH_FAILURE_LIMIT", default_value_t = 600, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_AUTH_FAILURE_LIMIT", default_value_t = 600, value_name = "COUNT",
+        value_parser = count::<u32>(0..))]
     pub(crate) auth_failure_limit: u32,
     /// Ask anonymous clients for Basic credentials (401) where a file does not exist or is private, for clients that send
     /// them only then, such as browsers. The password is an API token
@@ -144,15 +147,16 @@ impl TlsOptions {
 pub(crate) struct LimitOptions {
     /// Maximum number of open connections; further ones wait to be accepted
     #[arg(long, env = "IMGSRV_MAX_CONNECTIONS", default_value_t = 4096, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        value_parser = count::<u32>(1..=1_000_000))]
     pub(crate) max_connections: u32,
     /// Maximum number of open connections per client address (for IPv6, per /64 network); further ones are closed.
     /// Trusted proxies are not limited. 0 means no limit
-    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 1024, value_name = "COUNT",
+        value_parser = count::<u32>(0..))]
     pub(crate) max_connections_per_address: u32,
     /// Maximum number of concurrent requests on one HTTP/2 connection; further ones are refused
     #[arg(long, env = "IMGSRV_MAX_STREAMS_PER_CONNECTION", default_value_t = 100, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        value_parser = count::<u32>(1..=10_000))]
     pub(crate) max_streams_per_connection: u32,
     /// Maximum memory for response data that clients have not received yet, at least 1MiB. One client address can use
     /// half of it. When it is used up, downloads wait and JSON documents are answered with 503
@@ -183,13 +187,15 @@ pub(crate) struct LimitOptions {
     pub(crate) idle_timeout: Duration,
     /// Maximum number of parts that are received concurrently; further ones are answered with 429
     #[arg(long, env = "IMGSRV_MAX_RECEIVING_PARTS", default_value_t = 256, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        value_parser = count::<u32>(1..=100_000))]
     pub(crate) max_receiving_parts: u32,
     /// Maximum number of open uploads in the catalog; further ones are answered with 429. 0 means no limit
-    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS", default_value_t = 1000, value_name = "COUNT",
+        value_parser = count::<u32>(0..))]
     pub(crate) max_open_uploads: u32,
     /// Maximum number of open uploads of one principal; further ones are answered with 429. 0 means no limit
-    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS_PER_PRINCIPAL", default_value_t = 100, value_name = "COUNT")]
+    #[arg(long, env = "IMGSRV_MAX_OPEN_UPLOADS_PER_PRINCIPAL", default_value_t = 100, value_name = "COUNT",
+        value_parser = count::<u32>(0..))]
     pub(crate) max_open_uploads_per_principal: u32,
     /// Maximum total declared size of unfinished uploads, such as 500GiB; further ones are answered with 507. 0 means
     /// no limit
@@ -218,7 +224,7 @@ pub(crate) struct StorageOptions {
     postgres_url_file: Option<Secret>,
     /// Maximum number of connections to PostgreSQL; one more is used for notifications
     #[arg(long, env = "IMGSRV_POSTGRES_MAX_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(2..))]
+        value_parser = count::<u32>(2..))]
     postgres_max_connections: u32,
     /// Folder of the embedded catalog (catalog.db)
     #[arg(long, env = "IMGSRV_DATA_DIR", default_value = ".imgsrv", value_name = "FOLDER")]
@@ -372,7 +378,7 @@ pub(crate) struct WorkerOptions {
     cas_promotion_error_backoff_max: Duration,
     /// Number of consecutive failures after which workers pause
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_CIRCUIT_BREAKER_FAILURES", default_value_t = 10, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..))]
+        value_parser = count::<u32>(1..))]
     pub(crate) cas_promotion_circuit_breaker_failures: u32,
     /// Length of that pause
     #[arg(long, env = "IMGSRV_CAS_PROMOTION_CIRCUIT_BREAKER_COOLDOWN", default_value = "1m", value_name = "DURATION", value_parser = duration)]
@@ -386,7 +392,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) lease_term: Duration,
     /// Maximum number of consecutive attempts that crash the worker or its process before the work item is parked
     #[arg(long, env = "IMGSRV_WORK_ATTEMPTS", default_value_t = 5, value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..))]
+        value_parser = count::<u32>(1..))]
     pub(crate) work_attempts: u32,
 }
 

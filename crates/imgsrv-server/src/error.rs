@@ -13,10 +13,12 @@ pub(crate) enum StartError {
     Runtime(io::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the command failed")]
+    #[error(transparent)]
     Auth(#[from] UseCaseError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Fsck(#[from] FsckError),
     #[error("cannot queue recurring work")]
     Work(#[from] WorkError),
     #[error("cannot write to standard output: {0}")]
@@ -35,14 +37,28 @@ pub(crate) enum StartError {
     Randomness(#[from] getrandom::Error),
 }
 
+/// Why `admin fsck` could check nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FsckError {
+    #[error("there is no blob store at {0}; correct the settings if the server stores its blobs elsewhere")]
+    NoBlobs(String),
+    #[error("the environment has an invalid setting")]
+    Settings(#[from] clap::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Check(#[from] UseCaseError),
+}
+
 impl StartError {
-    /// The exit code of an operator's command: 4 if what it names does not exist, 5 if there is no catalog, or if it cannot be
-    /// reached.
+    /// The exit code of an operator's command: 4 if what it names does not exist, 5 if there is no catalog, if it cannot be
+    /// reached, or if nothing could be checked.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Storage(
                 StorageError::Absent(_) | StorageError::Postgres(imgsrv_catalog::postgres::OpenError::Connect { .. }),
-            ) => 5,
+            )
+            | Self::Fsck(_) => 5,
             Self::Auth(UseCaseError::NotFound(_)) => 4,
             _ => 1,
         }

@@ -3,19 +3,18 @@
 use crate::{
     commands::FsckArguments,
     config::{ServeOptions, StorageOptions},
-    error::StartError,
+    error::{FsckError, StartError},
     run::settings,
-    storage::{self, OpenCatalog, StorageError},
+    storage::{self, OpenCatalog},
 };
 use clap::{Args, Command, FromArgMatches};
-use imgsrv_app::{Fault, FsckOptions, FsckReport, Services, UseCaseError};
+use imgsrv_app::{Fault, FsckOptions, FsckReport, Services};
 use imgsrv_auth::OidcVerifier;
 use imgsrv_blobs::Unobserved;
-use imgsrv_domain::{digest::Digest, error_chain, work::WorkerId};
+use imgsrv_domain::{digest::Digest, work::WorkerId};
 use serde_json::json;
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -24,44 +23,21 @@ use tokio_util::sync::CancellationToken;
 
 /// Exit status when something was found.
 const FAULTY: u8 = 1;
-/// Exit status when the catalog or the blob store cannot be reached.
-const UNREACHABLE: u8 = 5;
 
 /// Interval of lines about the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why nothing could be checked.
-#[derive(Debug, thiserror::Error)]
-enum FsckError {
-    #[error("there is no {what} at {path}")]
-    Missing { what: &'static str, path: String },
-    #[error("the environment has an invalid setting")]
-    Settings(#[from] clap::Error),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error("the check failed")]
-    Check(#[from] UseCaseError),
-}
-
 /// Checks the catalog against the blob store. Works beside a running server.
 pub(crate) async fn run(arguments: FsckArguments) -> Result<ExitCode, StartError> {
-    match check(&arguments).await {
-        Ok(report) => {
-            let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_text(&report, &arguments) };
-            io::stdout().lock().write_all(text.as_bytes()).map_err(StartError::Output)?;
-            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
-        }
-        Err(error) => {
-            // As the log would show it.
-            writeln!(io::stderr().lock(), "error: {}", error_chain::text(&error)).map_err(StartError::Output)?;
-            Ok(ExitCode::from(UNREACHABLE))
-        }
-    }
+    let report = check(&arguments).await?;
+    let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_text(&report, &arguments) };
+    io::stdout().lock().write_all(text.as_bytes()).map_err(StartError::Output)?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
 }
 
 async fn check(arguments: &FsckArguments) -> Result<FsckReport, FsckError> {
-    require_existing(&arguments.storage)?;
     let (_lock, catalog) = OpenCatalog::open_beside_server(&arguments.storage).await?;
+    require_blob_store(&arguments.storage)?;
     let services = services(&arguments.storage, &catalog)?;
     let FsckArguments { bytes, after, repair, delete_unknown, .. } = *arguments;
     let options = FsckOptions { bytes, after, repair, delete_unknown };
@@ -78,15 +54,13 @@ async fn check(arguments: &FsckArguments) -> Result<FsckReport, FsckError> {
     Ok(report)
 }
 
-/// Opening a catalog or a folder that does not exist would create it.
-fn require_existing(storage: &StorageOptions) -> Result<(), FsckError> {
-    let missing = |what, path: PathBuf| {
-        if path.exists() { Ok(()) } else { Err(FsckError::Missing { what, path: path.display().to_string() }) }
-    };
-    if storage.postgres().is_none() {
-        missing("catalog", storage.catalog_file())?;
+/// Opening a folder that does not exist would create it.
+fn require_blob_store(storage: &StorageOptions) -> Result<(), FsckError> {
+    let folder = storage.storage_dir();
+    if storage.s3().is_some() || folder.exists() {
+        return Ok(());
     }
-    if storage.s3().is_none() { missing("blob store", storage.storage_dir()) } else { Ok(()) }
+    Err(FsckError::NoBlobs(folder.display().to_string()))
 }
 
 /// The use cases with the settings of the server, as far as its environment has them.

@@ -31,6 +31,7 @@ mod turns;
 
 use clap::{CommandFactory, FromArgMatches};
 use commands::{Cli, Command};
+use imgsrv_domain::error_chain;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     let is_json = arguments.iter().any(|argument| argument == "--json");
     let parsed = imgsrv_cli::parse(&command, arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
-        Ok(cli) => run(cli.command, command),
+        Ok(cli) => run(cli.command, command, is_json),
         Err(error) => imgsrv_cli::usage_error(&error, is_json),
     }
 }
@@ -65,7 +66,7 @@ fn serves_without_arguments() -> bool {
     is_set && !io::stdin().is_terminal() && !io::stdout().is_terminal()
 }
 
-fn run(command: Command, cli: clap::Command) -> ExitCode {
+fn run(command: Command, cli: clap::Command, is_json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(error::StartError::Runtime).and_then(|runtime| {
         let done = runtime.block_on(async {
@@ -76,8 +77,7 @@ fn run(command: Command, cli: clap::Command) -> ExitCode {
                 Command::Admin(command) => {
                     telemetry::start_for_operator();
                     Ok(operators::run(command).await.unwrap_or_else(|error| {
-                        telemetry::fatal(&error);
-                        ExitCode::from(error.exit_code())
+                        imgsrv_cli::operator_failure(&error_chain::text(&error), error.exit_code(), is_json)
                     }))
                 }
             }

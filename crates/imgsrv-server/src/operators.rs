@@ -156,28 +156,54 @@ fn with_times<const N: usize>(mut json: Value, times: [(&str, Option<Timestamp>)
 async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
     let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
-    let (mut tokens, mut deactivated) = (Vec::new(), Vec::new());
+    let is_json = options.json;
+    let mut revoked = Revoked::default();
+    let done = revoke_each(&principals, &who, options, &mut revoked).await;
+    // Also what was done before one failed.
+    if is_json && (done.is_ok() || !revoked.is_empty()) {
+        let done = json!({"revoked": revoked.tokens, "deactivated": revoked.principals});
+        print(&format!("{done}\n"))?;
+    }
+    catalog.close().await;
+    done
+}
+
+/// What was revoked and deactivated.
+#[derive(Default)]
+struct Revoked {
+    tokens: Vec<String>,
+    principals: Vec<Value>,
+}
+
+impl Revoked {
+    const fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.principals.is_empty()
+    }
+}
+
+/// Revokes and deactivates one after the other, until one fails.
+async fn revoke_each(
+    principals: &Principals,
+    who: &Manager,
+    options: RevokeOptions,
+    revoked: &mut Revoked,
+) -> Result<(), StartError> {
     // At once: the next one may fail.
     let tell = |line: String| if options.json { Ok(()) } else { print(&for_stdout(&line)) };
     for token in options.tokens {
         let id = match token {
             TokenRef::Id(id) => id,
-            TokenRef::Key(key) => principals.get_token(&who, &key).await?.id,
+            TokenRef::Key(key) => principals.get_token(who, &key).await?.id,
         };
-        principals.revoke_token(&who, id).await?;
+        principals.revoke_token(who, id).await?;
         tell(format!("revoked token {id}\n"))?;
-        tokens.push(id.to_string());
+        revoked.tokens.push(id.to_string());
     }
     for id in options.principal {
-        let principal = principals.deactivate(&who, id).await?;
+        let principal = principals.deactivate(who, id).await?;
         let name = principal.display_name;
         tell(format!("deactivated principal {id} \"{name}\"\n"))?;
-        deactivated.push(json!({"id": id.to_string(), "display_name": name.as_str()}));
+        revoked.principals.push(json!({"id": id.to_string(), "display_name": name.as_str()}));
     }
-    if options.json {
-        let done = json!({"revoked": tokens, "deactivated": deactivated});
-        print(&format!("{done}\n"))?;
-    }
-    catalog.close().await;
     Ok(())
 }

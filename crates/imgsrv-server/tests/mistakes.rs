@@ -31,6 +31,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a duration without a unit", "auth tokens create ci --expires-in 90"),
     ("an option for Incus alone", "publish debian 2 disk.qcow2 --release bookworm"),
     ("the same as JSON", "publish debian --json"),
+    ("a number that is none", "retention set debian --newest many"),
+    ("a number out of its range", "upload disk.qcow2 --parallel 100"),
     // The server.
     ("no server", "IMGSRV_URL= images list"),
     ("a URL without its scheme", "images list --server images.example.org"),
@@ -62,6 +64,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a login without a token", "IMGSRV_TOKEN= login"),
     ("a login with a wrong token", "IMGSRV_TOKEN=wrong login"),
     ("a wrong bootstrap token", "IMGSRV_BOOTSTRAP_TOKEN=wrong init"),
+    ("a bootstrap token over http on an HTTPS port", "IMGSRV_BOOTSTRAP_TOKEN={manager} init --server {tls-as-http}"),
     // Files.
     ("a file that does not exist", "publish debian 2 nothing.qcow2"),
     ("a misspelt option of a file", "publish debian 2 disk.qcow2,arhc=amd64"),
@@ -111,6 +114,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a date that is none", "IMGSRV_TOKEN={admin} versions deprecate debian:1 --reason old --end-of-life tomorrow"),
     ("a held version", "IMGSRV_TOKEN={admin} versions remove held:1 --yes"),
     ("a download of a revoked version", "download broken:1"),
+    ("a download of an image whose versions are all revoked", "download broken"),
     ("a policy without a rule", "IMGSRV_TOKEN={admin} retention set debian"),
     ("a policy that keeps nothing", "IMGSRV_TOKEN={admin} retention set debian --remove-after 0d"),
     (
@@ -135,7 +139,13 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a rule with wrong fields", "IMGSRV_TOKEN={manager} auth rules set ci rule.json"),
     ("a rule that is no JSON", "IMGSRV_TOKEN={manager} auth rules set ci notes.txt"),
     ("the last manager", "IMGSRV_TOKEN={manager} auth principals deactivate bootstrap"),
+    ("an action that does not exist", "IMGSRV_TOKEN={manager} auth audit list --action nope"),
     ("a token that is none", "admin tokens revoke nonsense"),
+    ("an operator without a catalog", "admin tokens list --data-dir nothing"),
+    ("the same as JSON", "admin tokens list --data-dir nothing --json"),
+    ("a check without a catalog", "admin fsck --data-dir nothing"),
+    ("a hold of a version that does not exist", "admin release-hold debian:7 --data-dir data"),
+    ("a backup that does not exist", "admin export nothing --verify"),
     // The server's own settings.
     ("a bad setting", "serve --listen nowhere"),
     ("a data folder in use", "serve --data-dir data --listen 127.0.0.1:0 --metrics-listen="),

@@ -1,6 +1,8 @@
 //! `imgsrv auth audit list`.
 
+use super::principals;
 use crate::{
+    count::count,
     failure::Failure,
     options::Session,
     report::{Column, date},
@@ -8,9 +10,10 @@ use crate::{
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt};
 use imgsrv_client::{
-    AuditFilter,
-    api::{AuditActor, AuditEntry},
+    AuditFilter, Client,
+    api::{AuditActor, AuditEntry, Principal},
 };
+use imgsrv_domain::audit::AuditAction;
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -21,10 +24,10 @@ pub enum AuditCommand {
 #[derive(Debug, Args)]
 pub struct AuditOptions {
     /// Action, such as role.granted
-    #[arg(long, value_name = "ACTION")]
+    #[arg(long, value_name = "ACTION", value_parser = action)]
     action: Option<String>,
-    /// Actor: the id of a principal, or the name of a worker
-    #[arg(long, value_name = "ID")]
+    /// Actor: the name or id of a principal, or the name of a worker
+    #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// Subject, exactly as the list shows it
     #[arg(long, value_name = "SUBJECT")]
@@ -36,8 +39,28 @@ pub struct AuditOptions {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Maximum number of entries
-    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = count::<usize>(1..))]
     limit: usize,
+}
+
+/// Checks the name of an action.
+fn action(raw: &str) -> Result<String, String> {
+    let known = || AuditAction::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
+    let parsed = raw.parse::<AuditAction>().map(|action| action.to_string());
+    parsed.map_err(|_| format!("there is no such action; the actions are {}", known()))
+}
+
+/// The id of the principal with this name or id; what is not the name of a principal may be that of a worker.
+async fn actor_id(client: &Client, actor: String) -> Result<String, Failure> {
+    if principals::is_id(&actor) {
+        return Ok(actor);
+    }
+    let all: Vec<Principal> = match client.principals().try_collect().await {
+        // A caller who may only read the audit log.
+        Err(error) if error.status() == Some(403) => return Ok(actor),
+        all => all?,
+    };
+    Ok(principals::named(&all, &actor)?.map_or(actor, |principal| principal.id.clone()))
 }
 
 pub(crate) async fn run(
@@ -45,6 +68,10 @@ pub(crate) async fn run(
     Session { report, client }: &Session,
 ) -> Result<(), Failure> {
     let AuditOptions { action, actor, subject, since, until, limit } = options;
+    let actor = match actor {
+        Some(actor) => Some(actor_id(client, actor).await?),
+        None => None,
+    };
     let filter = AuditFilter { action, actor, subject, since, until, ..AuditFilter::default() };
     let entries: Vec<AuditEntry> = client.audit_log(&filter).take(limit).try_collect().await?;
     let head = [

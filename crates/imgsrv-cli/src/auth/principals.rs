@@ -156,7 +156,7 @@ fn describe(principal: &Principal) -> String {
     format!("{display_name} ({kind} {id})\nroles: {roles}\nstate: {}", state(principal))
 }
 
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == ID && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
@@ -166,18 +166,24 @@ pub(crate) async fn find(client: &Client, name_or_id: &str) -> Result<Principal,
         return Ok(client.principal(name_or_id).await?);
     }
     let all: Vec<Principal> = client.principals().try_collect().await?;
-    let named: Vec<&Principal> = all.iter().filter(|one| one.display_name == name_or_id).collect();
+    let found = named(&all, name_or_id)?;
+    found.cloned().ok_or_else(|| {
+        let names = shown(all.iter().map(|one| one.display_name.clone()));
+        Failure::not_found(format!("there is no principal {name_or_id}"))
+            .with_advice(format!("The principals are {names}; imgsrv auth principals list shows all."))
+    })
+}
+
+/// The only principal with this name, if there is one.
+pub(super) fn named<'a>(all: &'a [Principal], name: &str) -> Result<Option<&'a Principal>, Failure> {
+    let named: Vec<&Principal> = all.iter().filter(|one| one.display_name == name).collect();
     match named.as_slice() {
-        [only] => Ok((*only).clone()),
-        [] => {
-            let names = shown(all.iter().map(|one| one.display_name.clone()));
-            Err(Failure::not_found(format!("there is no principal {name_or_id}"))
-                .with_advice(format!("The principals are {names}; imgsrv auth principals list shows all.")))
-        }
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
         several => {
             let line = |one: &&Principal| format!("\n{} {} {}", one.id, one.kind, state(one));
             let candidates: String = several.iter().map(line).collect();
-            Err(Failure::usage(format!("{} principals are called {name_or_id}", several.len()))
+            Err(Failure::usage(format!("{} principals are called {name}", several.len()))
                 .with_advice(format!("Give the id of one:{candidates}")))
         }
     }

@@ -108,11 +108,21 @@ pub(crate) async fn run(command: TokensCommand, Session { report, client }: &Ses
             report.result(&format!("the token {} ({}) is valid until {until}", changed.id, changed.name), &changed)
         }
         TokensCommand::Revoke { tokens } => {
-            for token in &tokens {
-                client.revoke_api_token(token).await?;
+            let mut revoked = Vec::new();
+            let mut done = Ok(());
+            for token in tokens {
+                done = client.revoke_api_token(&token).await.map_err(Failure::from);
+                if done.is_err() {
+                    break;
+                }
                 report.part(&format!("revoked the token {token}"))?;
+                revoked.push(token);
             }
-            if report.is_json() { report.result("", &json!({"revoked": tokens})) } else { Ok(()) }
+            // Also what was revoked before one failed.
+            if report.is_json() && (done.is_ok() || !revoked.is_empty()) {
+                report.result("", &json!({"revoked": revoked}))?;
+            }
+            done
         }
     }
 }

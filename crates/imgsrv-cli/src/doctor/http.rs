@@ -146,7 +146,8 @@ impl<'c> Site<'c> {
             return fail(diagnosis, path, "has no products".to_owned());
         };
         if listed == products.keys().map(String::as_str).collect() {
-            diagnosis.ok(PART, format!("{} products for Incus and LXD", products.len()));
+            let noun = if products.len() == 1 { "product" } else { "products" };
+            diagnosis.ok(PART, format!("{} {noun} for Incus and LXD", products.len()));
         } else {
             diagnosis
                 .note(PART, "the index and the list of images differ. This passes if something was published just now");

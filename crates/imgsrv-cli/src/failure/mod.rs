@@ -28,6 +28,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The kind with an exit code; a failure of the machine for any other code.
+    pub(crate) const fn with_exit_code(code: u8) -> Self {
+        match code {
+            2 => Self::Usage,
+            3 => Self::Refused,
+            4 => Self::NotFound,
+            5 => Self::Unreachable,
+            130 => Self::Interrupted,
+            _ => Self::Other,
+        }
+    }
+
     /// The type and title of a problem that is not the server's.
     const fn problem(self) -> (&'static str, &'static str) {
         match self {
@@ -35,7 +47,7 @@ impl Kind {
             Self::Usage => ("urn:imgsrv:cli:usage", "The command line is not valid"),
             Self::Refused => ("urn:imgsrv:cli:refused", "The command was refused"),
             Self::NotFound => ("urn:imgsrv:cli:not-found", "The object does not exist"),
-            Self::Unreachable => ("urn:imgsrv:cli:unreachable", "The server cannot be used"),
+            Self::Unreachable => ("urn:imgsrv:cli:unreachable", "The server or the catalog cannot be used"),
             Self::Interrupted => ("urn:imgsrv:cli:interrupted", "The command was interrupted"),
         }
     }
@@ -56,7 +68,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), advice: None, is_response: false, server: None, problem: None, job: None }
     }
 

@@ -110,6 +110,7 @@ pub(crate) fn lifecycle(version: &Version, urls: &Urls) -> api::Lifecycle {
         replacement: lifecycle.successor().map(|successor| replacement(successor, &version.image, urls)),
         end_of_life: end_of_life.map(|day| day.to_string()),
         changed_at: time(lifecycle.changed_at),
+        revoked_at: lifecycle.revocation.as_ref().map(|revocation| time(revocation.at)),
         available_until: lifecycle.removal.as_ref().map(|removal| time(removal.available_until)),
         hold: lifecycle.hold.as_ref().map(|hold| api::Hold {
             reason: hold.reason.to_string(),

@@ -177,7 +177,9 @@ bars and tables fit the width; `NO_COLOR` turns colours off. Standard output get
 With `--json`, a command that succeeds prints one JSON object to standard output:
 
 - A list is an object with one array: `images list` prints `{\"images\": [...]}`; the other keys are `versions`, `aliases`,
-  `drafts`, `jobs`, `principals`, `roles`, `api_tokens`, `rules`, `entries` (of the audit log) and `uploads`.
+  `blocked_digests`, `checks` (of `doctor` and `admin config check`), `drafts`, `entries` (of the audit log), `jobs`,
+  `nodes`, `principals`, `quarantined_blobs`, `roles`, `api_tokens`, `rules`, `settings` (of `admin config show`) and
+  `uploads`.
 - Absent values are omitted; nothing is `null`.
 - Objects have the form of the [API](api.md).
 
@@ -185,7 +187,8 @@ A command that fails prints a problem object (RFC 9457) to standard error: `type
 in `exit_code` and the next step in `advice`. A refusal of the server is its own problem, with `status`, and `server` as
 the URL. Failures of the command itself have a type of `urn:imgsrv:cli:`: `usage`, `failed`, `refused`, `not-found`,
 `unreachable` or `interrupted`. `job` is the publish job that failed. [The schema](cli-output.schema.json) describes all of
-it.
+it. Commands of `imgsrv admin` log changes to standard error as well: the problem is the last line. A command that revokes
+several tokens and fails also prints what it has revoked to standard output.
 
 ## Exit codes
 

@@ -65,6 +65,10 @@ fn managers_create_publishers_and_revoke_their_tokens() {
     assert_eq!(whoami(token.out.trim()).code, Some(3));
     assert!(manage(&["auth", "principals", "list"]).out.contains("content-writer"));
     assert!(manage(&["auth", "audit", "--action", "token.revoked"]).out.contains("token.revoked"));
+    let by_name = manage(&["auth", "audit", "list", "--actor", "bootstrap"]);
+    assert!(by_name.out.contains("token.revoked"), "{by_name:?}");
+    let by_worker = manage(&["auth", "audit", "list", "--actor", "no-such-worker"]);
+    assert_eq!((by_worker.code, &*by_worker.out), (Some(0), ""), "{by_worker:?}");
 
     let rule = r#"{"display_name": "CI", "issuer_url": "https://issuer.example", "audience": "imgsrv",
         "forwarded_claims": ["repository"], "condition": "'repository' in claims && claims.repository == 'acme/images'"}"#;

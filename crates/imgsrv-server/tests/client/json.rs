@@ -1,7 +1,7 @@
 //! The output with `--json`, against the published schema.
 
-use crate::fixture::{Fixture, run};
-use imgsrv_testkit::token_with_roles;
+use crate::fixture::{BINARY, Fixture, run};
+use imgsrv_testkit::{Process, token_with_roles};
 use serde_json::{Value, json};
 
 /// Where a document does not have the form of a schema, for the keywords that the published one uses. Patterns are not
@@ -94,12 +94,17 @@ fn the_output_of_every_command_of_an_operator_has_the_published_form() {
     checked("admin bootstrap", &data);
     checked("admin release-hold", &["debian:1", data[0], data[1]]);
     checked("admin rotate-link-key", &data);
-    checked("admin export", &["backup", data[0], data[1]]);
+    let exported = checked("admin export", &["backup", data[0], data[1], "--prune"]);
+    assert_eq!(exported["pruned"], 0, "{exported}");
     checked("admin export --verify", &["backup"]);
     checked("admin import", &["backup", "--data-dir", "restored"]);
     checked("admin config check", &data);
     checked("admin config show", &data);
+    checked("admin fsck", &data);
     checked("admin tokens revoke", &[token, data[0], data[1]]);
+    let tls = Process::start(BINARY, &fixture.path("tls"), &["--tls-self-signed"]);
+    let https = tls.url.replace("http:", "https:");
+    checked("incus-remote", &["team", "--server", &https, "--ca-file", "tls/tls/ca.crt"]);
 }
 
 #[test]
@@ -123,7 +128,9 @@ fn the_output_of_every_command_has_the_published_form() {
         ("download", &["debian"]),
         ("images list", &["--all"]),
         ("images show", &["debian"]),
+        ("images create", &["fedora"]),
         ("images set", &["debian", "--display-name", "Debian"]),
+        ("link", &["debian:1"]),
         ("versions list", &["debian", "--all"]),
         ("versions show", &["debian:1"]),
         ("aliases set", &["debian", "stable", "1"]),
@@ -162,6 +169,7 @@ fn the_output_of_every_command_has_the_published_form() {
         managed(definition, arguments);
     }
     let token = managed("auth tokens create", &["ci"]);
+    managed("auth tokens set", &[token["id"].as_str().expect("an id"), "--expires-in", "30d"]);
     managed("auth tokens revoke", &[token["id"].as_str().expect("an id")]);
     managed("auth tokens list", &["ci"]);
     managed("auth principals create", &["operator", "--role", "operator"]);
@@ -184,7 +192,8 @@ fn the_output_of_every_command_has_the_published_form() {
         ("retention preview", &["debian"]),
         ("retention apply", &["debian", "--yes"]),
         ("retention delete", &["debian"]),
-        ("versions revoke", &["debian:3", "--reason", "broken", "--yes"]),
+        ("links revoke", &["debian"]),
+        ("versions revoke", &["debian:3", "--reason", "broken", "--replacement", "1", "--yes"]),
         ("versions restore", &["debian:3"]),
         ("versions remove", &["debian:3", "--yes"]),
     ] {
@@ -212,5 +221,66 @@ fn every_kind_of_failure_is_a_problem_object() {
         assert_eq!((failed.code, &*failed.out), (Some(code), ""), "{arguments:?}: {failed:?}");
         let problem = check("problem", failed.err.trim());
         assert_eq!((&problem["type"], &problem["exit_code"]), (&json!(kind), &json!(code)), "{problem}");
+    }
+}
+
+#[test]
+fn the_refusal_of_a_revoked_version_has_its_reason_and_replacement() {
+    let fixture = Fixture::start();
+    let manager = fixture.server.bootstrap.clone().expect("a bootstrap token");
+    let admin = token_with_roles(&fixture.server.url, &manager, &["content-writer", "content-admin"]);
+    for version in ["1", "2"] {
+        fixture.disk("disk.qcow2", 1);
+        assert_eq!(fixture.run(&["publish", "debian", version, "disk.qcow2", "--arch", "amd64"]).code, Some(0));
+    }
+    let revoke = ["debian:1", "--reason", "broken", "--replacement", "2", "--yes"];
+    check_output(&fixture, "versions revoke", &admin, &revoke);
+    // A revoked version alone is refused by the command; the refusal of this one is the server's.
+    check_output(&fixture, "versions remove", &admin, &["debian:1", "--replacement", "2", "--yes"]);
+    let refused = fixture.run(&["download", "debian:1", "--json"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    let problem = check("problem", refused.err.trim());
+    assert_eq!(problem["type"], "urn:imgsrv:problem:version-revoked", "{problem}");
+    assert_eq!((&problem["reason"], &problem["replacement"]["name"]), (&json!("broken"), &json!("2")), "{problem}");
+}
+
+#[test]
+fn every_failure_of_an_operator_is_a_problem_object() {
+    let fixture = Fixture::start();
+    assert_eq!(fixture.run(&["admin", "export", "backup", "--data-dir", "data"]).code, Some(0));
+    for (line, code, kind) in [
+        ("admin release-hold debian:12.9 --data-dir data", 4, "not-found"),
+        ("admin tokens revoke imgsrv_at_aaaaaaaaaaaa --data-dir data", 4, "not-found"),
+        ("admin export nothing --verify", 1, "failed"),
+        ("admin tokens list --data-dir none", 5, "unreachable"),
+        ("admin fsck --data-dir none", 5, "unreachable"),
+        ("admin import backup --data-dir data", 1, "failed"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let failed = fixture.run(&[&words[..], &["--json"]].concat());
+        assert_eq!((failed.code, &*failed.out), (Some(code), ""), "{line}: {failed:?}");
+        let problem = check("problem", failed.err.trim());
+        let kind = json!(format!("urn:imgsrv:cli:{kind}"));
+        assert_eq!((&problem["type"], &problem["exit_code"]), (&kind, &json!(code)), "{line}: {problem}");
+        let text = fixture.run(&words).err;
+        assert_eq!(text.trim(), format!("imgsrv: {}", problem["detail"].as_str().expect("a text")), "{line}");
+    }
+}
+
+#[test]
+fn what_was_revoked_before_a_failure_is_reported() {
+    let fixture = Fixture::start();
+    let manager = fixture.server.bootstrap.clone().expect("a bootstrap token");
+    let unknown = "0198c0de-0000-7000-8000-000000000000";
+    check_output(&fixture, "auth principals create", &manager, &["ci"]);
+    for (command, code) in [("auth tokens revoke", 4), ("admin tokens revoke --data-dir data", 4)] {
+        let token = check_output(&fixture, "auth tokens create", &manager, &["ci"]);
+        let id = token["id"].as_str().expect("an id");
+        let words: Vec<&str> = command.split(' ').chain([id, unknown, "--json"]).collect();
+        let failed = run(fixture.command(&words).env("IMGSRV_TOKEN", &manager));
+        assert_eq!(failed.code, Some(code), "{failed:?}");
+        let done: Value = serde_json::from_str(&failed.out).unwrap_or_else(|error| panic!("{error}: {failed:?}"));
+        assert_eq!(done["revoked"], json!([id]), "{failed:?}");
+        check("problem", failed.err.lines().last().unwrap_or_default());
     }
 }

@@ -38,7 +38,12 @@ fn a_leaked_secret_is_revoked_everywhere_purged_and_not_uploaded_again() {
     assert_eq!(revoked.out.matches("revoked").count(), 3, "{revoked:?}");
 
     // Revoked and removed, a download says one word only.
-    assert_eq!(admin(&["versions", "remove", "debian:2", "--yes"]).code, Some(0));
+    let removed = admin(&["versions", "remove", "debian:2", "--yes"]);
+    assert_eq!(removed.code, Some(0));
+    let listed = admin(&["versions", "list", "debian", "--all"]);
+    for shown in [removed, listed] {
+        assert!(shown.out.contains("removed") && !shown.out.contains("available until"), "{shown:?}");
+    }
     let download = admin(&["download", "debian:2", "-o", "b.qcow2"]);
     assert_eq!(download.code, Some(3), "{download:?}");
     assert!(download.err.contains("revoked") && !download.err.contains("removed"), "{download:?}");

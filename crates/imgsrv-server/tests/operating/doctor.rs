@@ -78,7 +78,7 @@ fn a_healthy_server_on_loopback_has_no_problem() {
         ("certificate", "loopback"),
         ("api", "ready"),
         ("clock", "agrees"),
-        ("streams", "products"),
+        ("streams", "0 products for"),
         ("files", "bytes"),
         ("ranges", "resumed"),
         ("ETag", "not sent again"),
