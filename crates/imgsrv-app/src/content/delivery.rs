@@ -322,16 +322,27 @@ impl Delivery {
     /// before the first wrong byte. If it has been collected or purged since the download was found, it does not exist.
     #[tracing::instrument(name = "delivery.open", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
     pub async fn open(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
-        let opened = match open_blob(&self.0.context, &download.blob, range.clone()).await {
-            Ok(opened) => opened,
+        let opened = self.stream(download, range).await?;
+        self.note(download).await;
+        Ok(opened)
+    }
+
+    /// Opens the bytes and verifies the first block, without sending anything, which does not count as a fetch. Errors are those
+    /// of [`Delivery::open`].
+    #[tracing::instrument(name = "delivery.check", level = "debug", skip_all, fields(blob.digest = %download.blob.claim.digest), err(level = "debug"))]
+    pub async fn check(&self, download: &Download) -> Result<()> {
+        self.stream(download, 0..download.blob.claim.size.get().min(1)).await.map(drop)
+    }
+
+    async fn stream(&self, download: &Download, range: Range<u64>) -> Result<BlobStream> {
+        match open_blob(&self.0.context, &download.blob, range.clone()).await {
+            Ok(opened) => Ok(opened),
             Err(error) => {
                 let current = self.replacement(download, error).await?;
                 let opened = open_blob(&self.0.context, &current, range).await;
-                opened.map_err(|error| undeliverable(download, error))?
+                opened.map_err(|error| undeliverable(download, error))
             }
-        };
-        self.note(download).await;
-        Ok(opened)
+        }
     }
 
     /// Reads `range` of the bytes at once, verified, if it has little more than a hundred KiB; else `None`. The bytes keep up
