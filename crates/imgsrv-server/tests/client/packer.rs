@@ -4,8 +4,9 @@
 use crate::fixture::{BINARY, Fixture};
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-/// Stands in for QEMU, which Packer asks for its version and starts: a machine that shuts down at once.
-const QEMU: &str = "#!/bin/sh\n[ \"$*\" = -version ] && echo 'QEMU emulator version 7.2.0'\nexit 0\n";
+/// Stands in for QEMU, which Packer asks for its version and starts: a machine that shuts down after three seconds. Packer
+/// watches a new machine for two seconds, and may miss a shutdown in them, for which it then waits five minutes.
+const QEMU: &str = "#!/bin/sh\n[ \"$*\" = -version ] && echo 'QEMU emulator version 7.2.0' && exit\nexec sleep 3\n";
 
 fn build(fixture: &Fixture, authority: &str, template: &str, variables: &[String]) -> String {
     let variables = variables.iter().flat_map(|variable| ["-var", variable]);
