@@ -158,7 +158,7 @@ fn command(url: &str, file: Option<&Path>, options: &IncusRemoteOptions) -> Stri
     let (program, name, url) = (program(options), &options.name, escaped(url));
     match file {
         Some(file) => {
-            let file = quoted(&file.display().to_string());
+            let file = quoted(&file.display().to_string()).into_owned();
             format!("{program} remote add {name} \"{url}/t/$(cat {file})\" --protocol simplestreams")
         }
         None => format!(

@@ -23,8 +23,8 @@ pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartErro
     if options.verify {
         return verify_backup(&options);
     }
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
-    let site = site(&options.storage, &catalog)?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.common.storage).await?;
+    let site = site(&options.common.storage, &catalog)?;
     let wanted =
         imgsrv_backup::ExportOptions { with_blobs: !options.no_blobs, rate: options.rate, prune: options.prune };
     let exported = imgsrv_backup::export(&site, &options.dir, &wanted).await;
@@ -46,7 +46,7 @@ pub(crate) async fn export(options: ExportOptions) -> Result<ExitCode, StartErro
         "revision": revision, "records": records, "blobs": blobs, "blob_bytes": blob_bytes, "copied": copied,
         "copied_bytes": copied_bytes, "pruned": pruned, "purged": texts(&purged), "unreadable": texts(&unreadable),
     });
-    print_result(options.json, &text, &value)?;
+    print_result(options.common.json, &text, &value)?;
     complain(
         purged.iter().map(|digest| format!("blob {digest} was purged during the export and is not in the backup")),
     )?;
@@ -67,7 +67,7 @@ fn verify_backup(options: &ExportOptions) -> Result<ExitCode, StartError> {
         "revision": revision, "taken_at": taken_at, "records": records, "blobs": blobs, "blob_bytes": blob_bytes,
         "has_blobs": has_blobs, "problems": problems,
     });
-    print_result(options.json, &text, &value)?;
+    print_result(options.common.json, &text, &value)?;
     complain(problems.iter().cloned())?;
     Ok(exit_code(problems.is_empty()))
 }
@@ -76,9 +76,9 @@ fn verify_backup(options: &ExportOptions) -> Result<ExitCode, StartError> {
 pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartError> {
     // Before anything is created.
     require_backup(&options.dir)?;
-    let locks = Locks::acquire(&options.storage)?;
-    let catalog = OpenCatalog::open_to_import(&options.storage).await?;
-    let site = site(&options.storage, &catalog)?;
+    let locks = Locks::acquire(&options.common.storage)?;
+    let catalog = OpenCatalog::open_to_import(&options.common.storage).await?;
+    let site = site(&options.common.storage, &catalog)?;
     let wanted = imgsrv_backup::ImportOptions { existing_store: options.existing_store };
     let imported = imgsrv_backup::import(&site, &options.dir, wanted).await;
     catalog.close().await;
@@ -93,7 +93,7 @@ pub(crate) async fn import(options: ImportOptions) -> Result<ExitCode, StartErro
         "revision": revision, "was_imported_before": was_done, "blobs": blobs, "copied": copied,
         "copied_bytes": copied_bytes, "missing": texts(&missing), "purged": texts(&purged),
     });
-    print_result(options.json, &text, &value)?;
+    print_result(options.common.json, &text, &value)?;
     complain(purged.iter().map(|digest: &Digest| {
         format!("blob {digest} was purged during the export; remove its versions with --purge again")
     }))?;

@@ -68,7 +68,7 @@ pub(crate) enum AdminCommand {
     Fsck(FsckArguments),
 }
 
-/// The options of a command that only needs the catalog.
+/// The options that all commands on a catalog have.
 #[derive(Debug, Args)]
 pub(crate) struct CatalogOptions {
     /// Print one JSON object
@@ -79,7 +79,6 @@ pub(crate) struct CatalogOptions {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command")]
 pub(crate) struct FsckArguments {
     /// Hash the bytes of every blob
     #[arg(long)]
@@ -93,15 +92,11 @@ pub(crate) struct FsckArguments {
     /// Delete such bytes also if they are more than 1 GiB or 1 % of the store
     #[arg(long, requires = "repair")]
     pub(crate) delete_unknown: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) storage: StorageOptions,
+    pub(crate) common: CatalogOptions,
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command")]
 pub(crate) struct ExportOptions {
     /// Folder of the backup: a new one, or that of an earlier backup
     #[arg(value_name = "DIR")]
@@ -118,11 +113,8 @@ pub(crate) struct ExportOptions {
     /// Verify the backup in the folder instead, by hashing all of its files
     #[arg(long, conflicts_with_all = ["no_blobs", "rate", "prune"])]
     pub(crate) verify: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) storage: StorageOptions,
+    pub(crate) common: CatalogOptions,
 }
 
 #[derive(Debug, Args)]
@@ -134,11 +126,8 @@ pub(crate) struct ImportOptions {
     /// and not copied
     #[arg(long)]
     pub(crate) existing_store: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) storage: StorageOptions,
+    pub(crate) common: CatalogOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,11 +157,8 @@ pub(crate) struct ReleaseHoldOptions {
     /// Version to release, as IMAGE:VERSION
     #[arg(value_name = "IMAGE:VERSION", value_parser = image_version)]
     pub(crate) version: (ImageName, VersionName),
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) storage: StorageOptions,
+    pub(crate) common: CatalogOptions,
 }
 
 fn image_version(raw: &str) -> Result<(ImageName, VersionName), String> {
@@ -196,9 +182,6 @@ pub(crate) struct RevokeOptions {
     /// Principal to deactivate: the server refuses all its tokens
     #[arg(long, value_name = "ID")]
     pub(crate) principal: Vec<PrincipalId>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) storage: StorageOptions,
+    pub(crate) common: CatalogOptions,
 }

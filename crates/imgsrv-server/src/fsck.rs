@@ -30,15 +30,15 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Checks the catalog against the blob store. Works beside a running server.
 pub(crate) async fn run(arguments: FsckArguments) -> Result<ExitCode, StartError> {
     let report = check(&arguments).await?;
-    let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_text(&report, &arguments) };
+    let text = if arguments.common.json { format!("{}\n", as_json(&report)) } else { as_text(&report, &arguments) };
     io::stdout().lock().write_all(text.as_bytes()).map_err(StartError::Output)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
 }
 
 async fn check(arguments: &FsckArguments) -> Result<FsckReport, FsckError> {
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&arguments.storage).await?;
-    require_blob_store(&arguments.storage)?;
-    let services = services(&arguments.storage, &catalog)?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&arguments.common.storage).await?;
+    require_blob_store(&arguments.common.storage)?;
+    let services = services(&arguments.common.storage, &catalog)?;
     let FsckArguments { bytes, after, repair, delete_unknown, .. } = *arguments;
     let options = FsckOptions { bytes, after, repair, delete_unknown };
     let last = Mutex::new(Instant::now());

@@ -42,12 +42,12 @@ pub(crate) async fn run(command: AdminCommand) -> Result<ExitCode, StartError> {
 
 /// Releases the hold of a version at once. Works beside a running server.
 async fn release(options: ReleaseHoldOptions) -> Result<(), StartError> {
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.common.storage).await?;
     let (image, version) = &options.version;
     let was_held = release_hold(&*catalog.port(), image, version).await?;
     let done = if was_held { "released the hold of" } else { "no hold is in force on" };
     let value = json!({"image": image.as_str(), "version": version.as_str(), "released": was_held});
-    print_result(options.json, &format!("{done} {image}:{version}\n"), &value)?;
+    print_result(options.common.json, &format!("{done} {image}:{version}\n"), &value)?;
     catalog.close().await;
     Ok(())
 }
@@ -154,9 +154,9 @@ fn with_times<const N: usize>(mut json: Value, times: [(&str, Option<Timestamp>)
 
 /// Revokes tokens and deactivates principals. Works beside a running server, where it takes effect with the next request.
 async fn revoke(options: RevokeOptions) -> Result<(), StartError> {
-    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.storage).await?;
+    let (_lock, catalog) = OpenCatalog::open_beside_server(&options.common.storage).await?;
     let (principals, who) = (principals(&catalog), Manager::operator());
-    let is_json = options.json;
+    let is_json = options.common.json;
     let mut revoked = Revoked::default();
     let done = revoke_each(&principals, &who, options, &mut revoked).await;
     // Also what was done before one failed.
@@ -189,7 +189,7 @@ async fn revoke_each(
     revoked: &mut Revoked,
 ) -> Result<(), StartError> {
     // At once: the next one may fail.
-    let tell = |line: String| if options.json { Ok(()) } else { print(&for_stdout(&line)) };
+    let tell = |line: String| if options.common.json { Ok(()) } else { print(&for_stdout(&line)) };
     for token in options.tokens {
         let id = match token {
             TokenRef::Id(id) => id,

@@ -76,8 +76,8 @@ impl LatestRevision {
 
     /// The revision as it is now, if the mark that the catalog has now says that it has not changed since it was read.
     fn unchanged(&self, mark: impl FnOnce() -> Option<ChangeMark>) -> Option<Revision> {
-        // Begun before the mark is read: a change of this node that comes between is either in the mark, or not remembered
-        // to be absent.
+        // Begun before the mark is read: a change of this node after it makes the mark another one, or keeps the revision
+        // from being remembered.
         let reading = self.begin_reading(None);
         let mark = mark()?;
         let (_, revision) = self.state().marked.filter(|(marked, _)| *marked == mark)?;

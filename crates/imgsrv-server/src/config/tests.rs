@@ -207,7 +207,8 @@ Every command, also those of `imgsrv admin`, has these exit codes:
 ## Earlier forms
 
 Earlier forms of commands stay valid: `imgsrv images`, `versions IMAGE`, `show`, `drafts`, `alias set|rm|list`,
-`auth bootstrap|list|revoke`, `auth rules save`, `auth audit`, `system nodes`, `storage quarantined`, and `imgsrv --OPTION` for `imgsrv serve --OPTION`.
+`auth bootstrap|list|revoke`, `auth rules save`, `auth audit`, `system nodes`, `storage quarantined`, and `imgsrv --OPTION`
+for `imgsrv serve --OPTION`.
 ";
 
 /// Headings of the options that all commands with a server share.

@@ -3,13 +3,11 @@
 mod authority;
 mod machines;
 mod programs;
-mod shell;
 
 use crate::{chrome::Viewer, links, text::usual};
 use authority::TrustStore;
 use imgsrv_app::{ArtifactDetail, IncusOffer, VersionDetail};
-use imgsrv_domain::{browse::ArtifactKind, names::Format};
-use shell::quoted;
+use imgsrv_domain::{browse::ArtifactKind, names::Format, shell::quoted};
 
 /// A program that uses images.
 #[derive(Debug, Clone, Copy)]
