@@ -17,7 +17,7 @@ pub(crate) fn build() -> Result<()> {
     build_with("release")
 }
 
-/// Builds the server in half of the time, and lets the task use it.
+/// Builds the server with less optimisation, which takes less time, and lets the task use it.
 pub(crate) fn build_for_demo() -> Result<()> {
     build_with("demo")?;
     use_binary(target_dir().join("demo/imgsrv"));
