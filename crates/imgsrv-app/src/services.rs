@@ -36,6 +36,7 @@ use crate::{
     work::{
         crash_point::arm_crash_points,
         endings::Endings,
+        handover::Handover,
         retry::retrying,
         revision::LatestRevision,
         runtime::{Handler, WorkError},
@@ -72,6 +73,7 @@ impl Services {
             adapters,
             settings,
             wakeups,
+            handover: Handover::default(),
             endings,
             space,
             fetches,

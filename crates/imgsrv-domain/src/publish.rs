@@ -211,7 +211,12 @@ impl PublishJob {
 
     /// The step that runs or runs next; absent when all have succeeded.
     pub fn current_step(&self) -> Option<&Step> {
-        self.steps.iter().find(|step| !step.state.has_succeeded())
+        self.remaining_steps().next()
+    }
+
+    /// That step and those after it.
+    pub fn remaining_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !step.state.has_succeeded())
     }
 
     /// The step that failed.

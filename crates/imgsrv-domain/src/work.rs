@@ -140,6 +140,13 @@ pub struct Lease {
     pub attempt: u32,
 }
 
+impl Lease {
+    /// Whether no other worker has had the item, so that what was stored with it is as it was then.
+    pub const fn is_first(&self) -> bool {
+        self.attempt == 1
+    }
+}
+
 /// An item that was just leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeasedWork {

@@ -164,6 +164,7 @@ async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() 
     let bytes = qcow2(1);
     let (server, job, file) = requested(&bytes).await;
     // The first step has read the names of the blobs.
+    fail::cfg("publish.one_by_one", "return").expect("configured");
     let (resume, mut reached) = stop_at("publish.recorded");
     let worker = server.services.worker(WorkKind::Publish);
     let running = tokio::spawn(async move { worker.run_once().await });

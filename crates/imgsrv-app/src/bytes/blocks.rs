@@ -3,7 +3,7 @@
 use crate::{
     audit,
     auth::caller::{ContentAdmin, Writer},
-    bytes::clearing::{announce_end, upload_ended},
+    bytes::clearing::{announce_end, upload_failed},
     context::Context,
     error::{Missing, Result, UseCaseError, blocked_upload},
     work::retry::retrying,
@@ -104,7 +104,7 @@ async fn fail(context: &Context, id: UploadId, digest: &Digest) -> Result<bool, 
     let Some(session) = tx.lock_upload(id).await? else { return Ok(false) };
     let Ok((session, event)) = session.block(blocked_upload(digest), tx.now()) else { return Ok(false) };
     tx.update_upload(&session).await?;
-    upload_ended(context, &mut *tx, &session).await?;
+    upload_failed(&mut *tx, &session).await?;
     audit::record(&mut *tx, &context.worker_actor(), event).await?;
     tx.commit().await?;
     Ok(true)

@@ -5,6 +5,7 @@ use crate::{
     intakes::follow,
     work::{
         crash_point::crash_point,
+        handover::{Queued, queue},
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -18,18 +19,25 @@ use imgsrv_domain::{
 };
 use std::sync::Arc;
 
-/// Every transaction in which an upload ends calls this.
-pub(crate) async fn upload_ended(
+/// Every transaction in which an upload ends without becoming ready calls this, and [`announce_end`] follows.
+pub(crate) async fn upload_failed(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<(), CatalogError> {
+    tx.enqueue_work(WorkName::clear(session.id)).await?;
+    follow::upload_failed(tx, session).await
+}
+
+/// Every transaction in which an upload becomes ready calls this. Returns what it queued, to be started after the commit.
+pub(crate) async fn upload_ready(
     context: &Context,
     tx: &mut dyn CatalogTx,
     session: &UploadSession,
-) -> Result<(), CatalogError> {
-    tx.enqueue_work(WorkName::clear(session.id)).await?;
-    follow::upload_ended(context, tx, session).await
+) -> Result<Vec<Queued>, CatalogError> {
+    let clearing = queue(context, tx, WorkName::clear(session.id)).await?;
+    let publishing = follow::upload_ready(context, tx, session).await?;
+    Ok([clearing].into_iter().chain(publishing).collect())
 }
 
-/// Called once the end of an upload is committed: wakes the workers that clear it, and the requests that wait for the end
-/// of its ingest.
+/// Called once the failure of an upload is committed: wakes the workers that clear it, and the requests that wait for the
+/// end of its ingest.
 pub(crate) fn announce_end(context: &Context, upload: UploadId) {
     context.wakeups.wake(WorkKind::Clear);
     context.endings.announce(upload);

@@ -3,7 +3,7 @@
 use crate::{
     audit,
     bytes::{
-        clearing::{announce_end, upload_ended},
+        clearing::{announce_end, upload_failed, upload_ready},
         verify::remove_superseded,
     },
     context::Context,
@@ -21,7 +21,9 @@ use imgsrv_domain::{
     digest::{BlobClaim, HashState},
     error_chain,
     ids::UploadId,
+    parts::Part,
     ports::{CatalogError, CatalogTx, Conflict, IngestError, IngestRequest, Ingested, StoredBlob, TrustedBlob},
+    upload::{PendingIngest, UploadSession, UploadState},
     work::{Lease, WorkKind},
 };
 use std::sync::Arc;
@@ -47,7 +49,11 @@ impl Handler for Ingest {
     }
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
-        let Some(request) = retrying(|| self.start(lease)).await? else { return Ok(()) };
+        let started = match self.started(lease).await? {
+            None => retrying(|| self.start(lease)).await?,
+            started => started,
+        };
+        let Some(request) = started else { return Ok(()) };
         crash_point("ingest.started");
         let (id, claim) = (request.session, request.claim);
         let quarantined = self.0.catalog.get_stored_blob(&claim.digest).await?.filter(|blob| blob.is_quarantined);
@@ -61,7 +67,6 @@ impl Handler for Ingest {
         };
         if is_recorded {
             crash_point("ingest.recorded");
-            announce_end(&self.0, id);
             if let Some(StoredBlob { blob, .. }) = quarantined
                 && let Err(error) = remove_superseded(&self.0, &blob).await
             {
@@ -87,7 +92,7 @@ impl Handler for Ingest {
         let Ok((session, event)) = session.reject(reason.to_owned(), tx.now()) else { return Ok(()) };
         tx.update_upload(&session).await?;
         audit::record(tx, &self.0.worker_actor(), event).await?;
-        upload_ended(&self.0, tx, &session).await
+        upload_failed(tx, &session).await
     }
 
     fn failed(&self, subject: Uuid) {
@@ -96,6 +101,20 @@ impl Handler for Ingest {
 }
 
 impl Ingest {
+    /// The attempt, if it was started when its item was queued.
+    async fn started(&self, lease: &Lease) -> Result<Option<IngestRequest>, CatalogError> {
+        if !lease.is_first() {
+            return Ok(None);
+        }
+        let Some(session) = self.0.catalog.get_upload(UploadId::new(lease.work.subject)).await? else {
+            return Ok(None);
+        };
+        let UploadState::Ingesting(ingest) = &session.state else { return Ok(None) };
+        // The parts of a completed upload do not change before it has ended, and then its lease is void.
+        let parts = self.0.catalog.list_parts(session.id, None, u16::MAX).await?;
+        Ok(Some(request(&session, ingest.clone(), parts)))
+    }
+
     /// Starts the attempt; absent when the lease is void, or when the session no longer waits for an attempt, and then the
     /// item is done.
     async fn start(&self, lease: &Lease) -> Result<Option<IngestRequest>, CatalogError> {
@@ -114,8 +133,7 @@ impl Ingest {
         let parts = tx.list_parts(session.id).await?;
         tx.update_upload(&session).await?;
         tx.commit().await?;
-        let (id, name, claim) = (session.id, session.blob_name(), ingest.claim.blob());
-        Ok(Some(IngestRequest { session: id, name, claim, parts, hashed: ingest.hashed }))
+        Ok(Some(request(&session, ingest, parts)))
     }
 
     async fn ingest(&self, mut request: IngestRequest, lease: &Lease) -> Result<Verdict, WorkError> {
@@ -171,11 +189,7 @@ impl Ingest {
             Err(CatalogError::Conflict(Conflict::DigestBlocked)) => {
                 retrying(|| self.reject_blocked(id, claim, lease)).await
             }
-            finished => finished.inspect(|is_recorded| {
-                if *is_recorded {
-                    self.0.wakeups.wake(WorkKind::Publish);
-                }
-            }),
+            finished => finished,
         }
     }
 
@@ -196,7 +210,7 @@ impl Ingest {
         let Ok((session, event)) = session.finish_ingest(now) else { return Ok(false) };
         tx.update_upload(&session).await?;
         audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-        upload_ended(&self.0, &mut *tx, &session).await?;
+        let queued = upload_ready(&self.0, &mut *tx, &session).await?;
         // Blobs are locked after versions, and the catalog revision, which replacing a quarantined blob changes, last.
         if tx.reuse_blob(&claim.digest).await?.is_none() {
             let name = session.blob_name();
@@ -211,6 +225,8 @@ impl Ingest {
         tx.record_sender(&session.created_by, &claim.digest).await?;
         crash_point("ingest.committing");
         self.0.revision.commit(tx).await?;
+        queued.into_iter().for_each(|queued| queued.start(&self.0));
+        self.0.endings.announce(id);
         Ok(true)
     }
 
@@ -233,6 +249,12 @@ impl Ingest {
         }
         self.fail(&mut *tx, id.uuid(), reason).await?;
         tx.commit().await?;
+        announce_end(&self.0, id);
         Ok(true)
     }
+}
+
+fn request(session: &UploadSession, ingest: PendingIngest, parts: Vec<Part>) -> IngestRequest {
+    let (session, name) = (session.id, session.blob_name());
+    IngestRequest { session, name, claim: ingest.claim.blob(), parts, hashed: ingest.hashed }
 }

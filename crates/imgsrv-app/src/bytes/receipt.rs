@@ -6,7 +6,7 @@ use crate::{
     bytes::admission::Admission,
     context::Context,
     error::{Missing, Result, UseCaseError},
-    work::{crash_point::crash_point, retry::retrying},
+    work::{crash_point::crash_point, handover::queue, retry::retrying},
 };
 use imgsrv_domain::{
     audit::Event,
@@ -33,19 +33,23 @@ pub(crate) async fn stage(context: &Context, request: StageRequest, admission: &
     }
 }
 
-/// Commits the end of receiving an upload: its last byte is recorded, and its ingest is queued.
+/// Commits the end of receiving an upload: its last byte is recorded, and its ingest is queued. If a worker of this process
+/// is free, the ingest starts with that.
 pub(crate) async fn commit_completed(
+    context: &Context,
     mut tx: Box<dyn CatalogTx>,
     who: &Writer,
     session: &UploadSession,
     event: Event,
 ) -> Result<(), CatalogError> {
-    tx.update_upload(session).await?;
-    tx.enqueue_work(WorkName::ingest(session.id)).await?;
+    let queued = queue(context, &mut *tx, WorkName::ingest(session.id)).await?;
+    let started = queued.is_here().then(|| session.clone().start_ingest(tx.now()));
+    tx.update_upload(started.and_then(Result::ok).as_ref().map_or(session, |(started, _)| started)).await?;
     audit::record(&mut *tx, who.uploader(), event).await?;
     crash_point("complete.committing");
     tx.commit().await?;
     crash_point("complete.committed");
+    queued.start(context);
     Ok(())
 }
 

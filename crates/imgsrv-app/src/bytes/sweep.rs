@@ -2,7 +2,7 @@
 
 use crate::{
     audit,
-    bytes::clearing::{announce_end, upload_ended},
+    bytes::clearing::{announce_end, upload_failed},
     context::Context,
     work::{
         recurrence::repeat,
@@ -71,7 +71,7 @@ impl Sweep {
         let Ok((session, event)) = session.expire(tx.now()) else { return Ok(false) };
         tx.update_upload(&session).await?;
         audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
-        upload_ended(&self.0, &mut *tx, &session).await?;
+        upload_failed(&mut *tx, &session).await?;
         tx.commit().await?;
         Ok(true)
     }

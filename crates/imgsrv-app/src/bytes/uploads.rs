@@ -6,7 +6,7 @@ use crate::{
     bytes::{
         admission::{admit, check_free_space, check_quota, check_size},
         blocks::require_unblocked,
-        clearing::{announce_end, upload_ended},
+        clearing::{announce_end, upload_failed},
         receipt::{commit_completed, discard, lock_upload, recorded, stage},
     },
     context::Context,
@@ -21,7 +21,6 @@ use imgsrv_domain::{
     parts::{ListedPart, Part},
     ports::{BlobName, BodyStream, CatalogTx, NeighbouringParts, StageRequest},
     upload::{Attempt, IdempotencyKey, NewUpload, UploadKind, UploadSession, UploadState},
-    work::WorkKind,
 };
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -182,11 +181,11 @@ impl Uploads {
     #[tracing::instrument(name = "upload.complete", level = "debug", skip_all, fields(upload.id = %id), err(level = "debug"))]
     pub async fn complete(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
         let (uploads, who, listed) = (self.clone(), who.clone(), listed.to_vec());
-        detached(async move { uploads.complete_and_wake(&who, id, &listed).await }).await
+        detached(async move { uploads.fix_parts(&who, id, &listed).await }).await
     }
 
-    async fn complete_and_wake(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
-        let session = retrying(|| async {
+    async fn fix_parts(&self, who: &Writer, id: UploadId, listed: &[ListedPart]) -> Result<UploadSession> {
+        retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let session = lock_multipart(&mut *tx, who, id).await?;
             match session.state {
@@ -195,12 +194,10 @@ impl Uploads {
             }
             let parts = tx.list_parts(id).await?;
             let (session, event) = session.complete(listed, &parts, tx.now())?;
-            commit_completed(tx, who, &session, event).await?;
+            commit_completed(&self.0, tx, who, &session, event).await?;
             Ok::<_, UseCaseError>(session)
         })
-        .await?;
-        self.0.wakeups.wake(WorkKind::Ingest);
-        Ok(session)
+        .await
     }
 
     /// Aborts an upload; its bytes are removed.
@@ -224,7 +221,7 @@ impl Uploads {
             let (session, event) = lock_upload(&mut *tx, id).await?.abort(tx.now())?;
             if let Some(event) = event {
                 tx.update_upload(&session).await?;
-                upload_ended(&self.0, &mut *tx, &session).await?;
+                upload_failed(&mut *tx, &session).await?;
                 audit::commit(tx, who.uploader(), event).await?;
             }
             Ok::<_, UseCaseError>(session)

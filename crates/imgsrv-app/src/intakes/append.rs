@@ -20,7 +20,6 @@ use imgsrv_domain::{
     ports::{BlobName, BodyError, BodyStream, CatalogTx, StageRequest},
     time::Timestamp,
     upload::{Attempt, Receiving, UploadRefusal, UploadSession},
-    work::WorkKind,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
@@ -136,10 +135,8 @@ impl Intakes {
             end_attempt(context, id, &attempt).await;
             return Ok(0);
         }
-        let is_complete = retrying(|| self.record(who, id, &attempt, &part)).await;
-        if recorded(context, id, &attempt, &part, is_complete).await? {
-            context.wakeups.wake(WorkKind::Ingest);
-        }
+        let ended = retrying(|| self.record(who, id, &attempt, &part)).await;
+        recorded(context, id, &attempt, &part, ended).await?;
         Ok(part.size.get())
     }
 
@@ -156,7 +153,7 @@ impl Intakes {
     }
 
     /// Records a piece. The last one completes the upload in the same transaction, because no request does so later.
-    async fn record(&self, who: &Writer, id: UploadId, attempt: &Attempt, part: &Part) -> Result<bool> {
+    async fn record(&self, who: &Writer, id: UploadId, attempt: &Attempt, part: &Part) -> Result<()> {
         let mut tx = self.context.catalog.begin().await?;
         let session = lock_upload(&mut *tx, id).await?;
         let last = last_part(&mut *tx, &session).await?;
@@ -165,28 +162,24 @@ impl Intakes {
         tx.put_part(id, part).await?;
         let Some(event) = completed else {
             tx.update_upload(&session).await?;
-            tx.commit().await?;
-            return Ok(false);
+            return Ok(tx.commit().await?);
         };
-        commit_completed(tx, who, &session, event).await?;
-        Ok(true)
+        Ok(commit_completed(&self.context, tx, who, &session, event).await?)
     }
 
     /// Completes the upload of an intake of zero bytes.
     async fn complete_empty(&self, who: &Writer, id: UploadId) -> Result<UploadSession> {
-        let session = retrying(|| async {
+        retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             let session = lock_upload(&mut *tx, id).await?;
             if !session.state.is_created() {
                 return Ok(session);
             }
             let (session, event) = session.complete_empty(tx.now())?;
-            commit_completed(tx, who, &session, event).await?;
+            commit_completed(&self.context, tx, who, &session, event).await?;
             Ok::<_, UseCaseError>(session)
         })
-        .await?;
-        self.context.wakeups.wake(WorkKind::Ingest);
-        Ok(session)
+        .await
     }
 
     /// Aborts an intake; its bytes are removed.

@@ -9,7 +9,8 @@ use crate::{
     },
     context::Context,
     error::blocked_upload,
-    publishing::queue::enqueue,
+    publishing::queue::queue,
+    work::handover::Queued,
 };
 use imgsrv_domain::{
     access::{Action, Claimed, Grants, ImageScope, Rights, Sender, Target},
@@ -25,34 +26,58 @@ use imgsrv_domain::{
     version::Version,
 };
 
-/// Continues the intake of an upload, if it has one, in the transaction in which the upload ends.
-pub(crate) async fn upload_ended(
+/// Continues the intake of an upload, if it has one, in the transaction in which the upload becomes ready. Returns the publish
+/// job that was queued for it.
+pub(crate) async fn upload_ready(
     context: &Context,
     tx: &mut dyn CatalogTx,
     session: &UploadSession,
-) -> Result<(), CatalogError> {
-    if session.declared().kind() != UploadKind::Append {
-        return Ok(());
+) -> Result<Option<Queued>, CatalogError> {
+    let Some(intake) = receiving(tx, session).await? else { return Ok(None) };
+    let UploadState::Ready(claim) = &session.state else { return Ok(None) };
+    match freeze(context, tx, claim.blob(), &session.created_by, &intake).await? {
+        Ok((job, queued)) => {
+            if let Ok(publishing) = intake.publish(job, tx.now()) {
+                tx.update_intake(&publishing).await?;
+            }
+            Ok(Some(queued))
+        }
+        Err(reason) => fail(tx, intake, reason).await.map(|()| None),
     }
-    let Some(intake) = tx.lock_intake(session.id).await? else { return Ok(()) };
-    if intake.state != IntakeState::Receiving {
-        return Ok(());
-    }
-    let now = tx.now();
-    let next = match &session.state {
-        UploadState::Ready(claim) => match freeze(context, tx, claim.blob(), &session.created_by, &intake).await? {
-            Ok(job) => intake.publish(job, now),
-            Err(reason) => intake.fail(reason, now),
-        },
-        UploadState::Failed { reason, .. } => intake.fail(reason.clone(), now),
-        UploadState::Aborted { .. } => intake.fail("the upload was aborted".to_owned(), now),
-        UploadState::Receiving(_) | UploadState::Completed(_) | UploadState::Ingesting(_) => return Ok(()),
+}
+
+/// Fails the intake of an upload, if it has one, in the transaction in which the upload ends without becoming ready.
+pub(crate) async fn upload_failed(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<(), CatalogError> {
+    let reason = match &session.state {
+        UploadState::Failed { reason, .. } => reason.clone(),
+        UploadState::Aborted { .. } => "the upload was aborted".to_owned(),
+        UploadState::Ready(_) | UploadState::Receiving(_) | UploadState::Completed(_) | UploadState::Ingesting(_) => {
+            return Ok(());
+        }
     };
-    let Ok(next) = next else { return Ok(()) };
-    if let IntakeState::Failed { reason, .. } = &next.state {
-        tracing::warn!(upload.id = %session.id, reason, "intake failed");
+    match receiving(tx, session).await? {
+        Some(intake) => fail(tx, intake, reason).await,
+        None => Ok(()),
     }
-    tx.update_intake(&next).await
+}
+
+/// The intake of an upload, locked, if its bytes were still expected.
+async fn receiving(tx: &mut dyn CatalogTx, session: &UploadSession) -> Result<Option<Intake>, CatalogError> {
+    if session.declared().kind() != UploadKind::Append {
+        return Ok(None);
+    }
+    Ok(tx.lock_intake(session.id).await?.filter(|intake| intake.state == IntakeState::Receiving))
+}
+
+async fn fail(tx: &mut dyn CatalogTx, intake: Intake, reason: String) -> Result<(), CatalogError> {
+    let upload = intake.id;
+    match intake.fail(reason.clone(), tx.now()) {
+        Ok(failed) => {
+            tracing::warn!(upload.id = %upload, reason, "intake failed");
+            tx.update_intake(&failed).await
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 /// Creates the image, if it does not exist, and the version with its one artifact, and queues the job that publishes it.
@@ -63,7 +88,7 @@ async fn freeze(
     primary: BlobClaim,
     sender: &Sender,
     intake: &Intake,
-) -> Result<Result<JobId, String>, CatalogError> {
+) -> Result<Result<(JobId, Queued), String>, CatalogError> {
     let (now, wanted) = (tx.now(), &intake.wanted);
     let (actor, permit) = creator(tx, intake).await?;
     let Some(Permit { binding }) = permit else { return Ok(Err(may_not_write(&wanted.image))) };
@@ -96,10 +121,11 @@ async fn freeze(
     tx.record_citation(version.id, &primary.digest, sender).await?;
     let Ok((version, event)) = version.freeze(now) else { return Ok(Err("the version is not a draft".to_owned())) };
     let job = PublishJob::enqueue(JobId::new(context.ids.next()), &version, now);
+    let id = job.id;
+    let queued = queue(context, tx, job).await?;
     tx.update_version(&version).await?;
-    enqueue(tx, &job).await?;
-    audit::record(tx, &actor, event.with(job.id)).await?;
-    Ok(Ok(job.id))
+    audit::record(tx, &actor, event.with(id)).await?;
+    Ok(Ok((id, queued)))
 }
 
 /// The creator of an intake may still write to its image.

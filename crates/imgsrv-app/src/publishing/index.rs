@@ -13,12 +13,12 @@ use crate::{
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
-    ids::{AttachmentId, VersionId},
+    ids::AttachmentId,
     inspection::{ImageKind, IncusLayout, IncusProperties, IncusRow, Warning},
     manifest::{Artifact, Attachment, ManifestEntry},
     names::{Format, Variant},
     ports::{BlobError, CatalogError, CatalogTx, TrustedBlob},
-    publish::StepName,
+    publish::{PublishJob, StepName},
     time::Timestamp,
 };
 use imgsrv_inspect::{
@@ -243,9 +243,8 @@ async fn read_metadata(context: &Arc<Context>, blob: &TrustedBlob) -> Result<Con
     }))
 }
 
-pub(super) async fn record(tx: &mut dyn CatalogTx, version: VersionId, indexed: &Indexed) -> Result<(), CatalogError> {
-    tx.delete_stream_rows(version).await?;
-    tx.delete_warnings(version, Some(StepName::IncusIndex)).await?;
+pub(super) async fn record(tx: &mut dyn CatalogTx, job: &PublishJob, indexed: &Indexed) -> Result<(), CatalogError> {
+    let version = job.version_id;
     for row in &indexed.rows {
         tx.insert_stream_row(version, row).await?;
     }

@@ -35,7 +35,6 @@ use imgsrv_domain::{
     version::{Version, VersionState},
     work::{WorkKind, WorkName},
 };
-use queue::enqueue;
 use readable::unpublishable;
 use std::sync::Arc;
 
@@ -68,7 +67,7 @@ impl Publishing {
 
     async fn freeze(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
         let actor = who.on(&self.0, image).await?;
-        let requested = retrying(|| async {
+        retrying(|| async {
             let mut tx = self.0.catalog.begin().await?;
             let version = drafts::lock_version(&mut *tx, image, version).await?;
             match version.state {
@@ -92,19 +91,17 @@ impl Publishing {
             }
             let (version, event) = version.freeze(tx.now())?;
             let job = PublishJob::enqueue(JobId::new(self.0.ids.next()), &version, tx.now());
+            let id = job.id;
+            let queued = queue::queue(&self.0, &mut *tx, job).await?;
             tx.update_version(&version).await?;
-            enqueue(&mut *tx, &job).await?;
-            audit::record(&mut *tx, actor, event.with(job.id)).await?;
+            audit::record(&mut *tx, actor, event.with(id)).await?;
             crash_point("freeze.committing");
             tx.commit().await?;
             crash_point("freeze.committed");
-            Ok::<_, UseCaseError>(Requested { version, job: job.id, started: true })
+            queued.start(&self.0);
+            Ok::<_, UseCaseError>(Requested { version, job: id, started: true })
         })
-        .await?;
-        if requested.started {
-            self.0.wakeups.wake(WorkKind::Publish);
-        }
-        Ok(requested)
+        .await
     }
 
     /// The job with that id, and the warnings of its steps.
@@ -165,7 +162,7 @@ impl Publishing {
             tx.update_job(&job).await?;
             tx.delete_inspections(version.id).await?;
             tx.delete_stream_rows(version.id).await?;
-            tx.delete_warnings(version.id, None).await?;
+            tx.delete_warnings(version.id).await?;
             tx.update_version(&version).await?;
             audit::record(&mut *tx, actor, event).await?;
             audit::commit(tx, actor, reopened).await?;

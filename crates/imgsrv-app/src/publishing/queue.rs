@@ -1,13 +1,19 @@
 //! Queueing publish jobs.
 
+use crate::{
+    context::Context,
+    work::handover::{self, Queued},
+};
 use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
     publish::PublishJob,
     work::WorkName,
 };
 
-/// Stores a new job and queues it.
-pub(crate) async fn enqueue(tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<(), CatalogError> {
-    tx.insert_job(job).await?;
-    tx.enqueue_work(WorkName::publish(job.id)).await
+/// Stores a new job and queues it. If a worker of this process is free, the job starts with that.
+pub(crate) async fn queue(context: &Context, tx: &mut dyn CatalogTx, job: PublishJob) -> Result<Queued, CatalogError> {
+    let queued = handover::queue(context, tx, WorkName::publish(job.id)).await?;
+    let started = queued.is_here().then(|| job.clone().start(tx.now()));
+    tx.insert_job(&started.and_then(Result::ok).unwrap_or(job)).await?;
+    Ok(queued)
 }

@@ -10,20 +10,20 @@ use crate::{
         steps::{self, Outcome},
     },
     work::{
-        crash_point::crash_point,
+        crash_point::{crash_point, is_switched_on},
         retry::retrying,
         runtime::{Handler, WorkError},
     },
 };
 use async_trait::async_trait;
 use imgsrv_domain::{
-    audit::Event,
     ids::JobId,
     ports::{CatalogError, CatalogTx, TrustedBlob},
     publish::{JobState, PublishJob, StepName},
     work::{Lease, WorkKind},
 };
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The handler that runs publish jobs.
@@ -36,13 +36,15 @@ impl Handler for RunJob {
     }
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
-        let mut publication = None;
-        let mut running = retrying(|| self.start(lease)).await?;
+        let started = match self.started(lease).await? {
+            None => retrying(|| self.start(lease)).await?,
+            started => started,
+        };
         crash_point("publish.started");
-        while let Some((job, step)) = running.as_ref().and_then(|job| Some((job, job.current_step()?.name))) {
-            running = self.run_step(job, lease, step, &mut publication).await?;
+        match started {
+            Some(job) => self.run_steps(&job, lease).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn requeue(&self, tx: &mut dyn CatalogTx, subject: Uuid) -> Result<(), CatalogError> {
@@ -62,6 +64,15 @@ impl Handler for RunJob {
 }
 
 impl RunJob {
+    /// The job, if it was started when its item was queued.
+    async fn started(&self, lease: &Lease) -> Result<Option<PublishJob>, CatalogError> {
+        if !lease.is_first() {
+            return Ok(None);
+        }
+        let found = self.0.catalog.get_job(JobId::new(lease.work.subject)).await?;
+        Ok(found.map(|report| report.job).filter(|job| job.state == JobState::Running))
+    }
+
     /// Starts the current step; absent when the job has ended, and then the item is done.
     async fn start(&self, lease: &Lease) -> Result<Option<PublishJob>, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
@@ -79,77 +90,125 @@ impl RunJob {
         Ok(job)
     }
 
-    /// Runs `step` outside of any transaction, and records its end. Returns the job as it was stored, unless it has ended
-    /// or another worker has acquired it.
+    /// Runs the remaining steps of a running job outside of any transaction. Results of steps that end soon after one another
+    /// are recorded together.
+    async fn run_steps(&self, job: &PublishJob, lease: &Lease) -> Result<(), WorkError> {
+        let (mut publication, mut ended) = (None, Vec::new());
+        let (mut recorded, mut since) = (0, Instant::now());
+        for step in job.remaining_steps().map(|step| step.name) {
+            let outcome = {
+                let mut computing = pin!(self.compute(job, step, &mut publication, &ended));
+                match tokio::time::timeout_at(since + record_within(), &mut computing).await {
+                    Ok(outcome) => outcome?,
+                    Err(_) => {
+                        if !self.record(job.id, lease, &ended[recorded..]).await? {
+                            return Ok(());
+                        }
+                        (recorded, since) = (ended.len(), Instant::now());
+                        computing.await?
+                    }
+                }
+            };
+            crash_point("publish.computed");
+            if let (Outcome::Validated(validated), Some(publication)) = (&outcome, &mut publication) {
+                publication.inspected(&validated.inspections);
+            }
+            let has_failed = matches!(outcome, Outcome::Failed(_));
+            ended.push((step, outcome));
+            if has_failed {
+                break;
+            }
+            if since.elapsed() >= record_within() {
+                if !self.record(job.id, lease, &ended[recorded..]).await? {
+                    return Ok(());
+                }
+                (recorded, since) = (ended.len(), Instant::now());
+            }
+        }
+        self.record(job.id, lease, &ended[recorded..]).await?;
+        Ok(())
+    }
+
+    /// Computes the result of `step` after those that have `ended`.
     #[tracing::instrument(name = "publish_step", level = "debug", skip_all, fields(publish_step.name = %step), err(level = "debug"))]
-    async fn run_step(
+    async fn compute(
         &self,
         job: &PublishJob,
-        lease: &Lease,
         step: StepName,
         publication: &mut Option<Publication>,
-    ) -> Result<Option<PublishJob>, WorkError> {
-        let outcome = loop {
-            match steps::run(&self.0, job, step, publication).await {
-                Ok(outcome) => break outcome,
-                Err(StepError::Permanent(reason)) => break Outcome::Failed(reason),
+        ended: &[(StepName, Outcome)],
+    ) -> Result<Outcome, WorkError> {
+        loop {
+            match steps::run(&self.0, job, step, publication, ended).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(StepError::Permanent(reason)) => return Ok(Outcome::Failed(reason)),
                 Err(StepError::Transient(error)) => return Err(error),
                 // The names of the blobs were read once, and this one was quarantined and replaced since then.
                 Err(StepError::Damaged(blob)) if replacement(&self.0, &blob).await?.is_some() => *publication = None,
                 Err(StepError::Damaged(TrustedBlob { claim, .. })) => {
                     let reason = format!("the content of {} is missing or damaged; upload it again", claim.digest);
-                    break Outcome::Failed(reason);
+                    return Ok(Outcome::Failed(reason));
                 }
             }
-        };
-        crash_point("publish.computed");
-        let Some(stored) = retrying(|| self.record(job.id, lease, step, &outcome)).await? else {
-            tracing::warn!(publish_job.id = %job.id, "lease lost: publish step result discarded");
-            return Ok(None);
-        };
-        crash_point("publish.recorded");
-        if let (Outcome::Validated(validated), Some(publication)) = (&outcome, publication) {
-            publication.inspected(&validated.inspections);
         }
-        Ok(Some(stored).filter(|job| job.state == JobState::Running))
     }
 
-    /// Records the end of `step` and its result in one transaction, which the lease fences.
-    async fn record(
+    /// Records the ends of steps, if there are any. Returns whether the lease was valid.
+    async fn record(&self, id: JobId, lease: &Lease, ended: &[(StepName, Outcome)]) -> Result<bool, CatalogError> {
+        if ended.is_empty() {
+            return Ok(true);
+        }
+        let is_recorded = retrying(|| self.try_to_record(id, lease, ended)).await?;
+        if is_recorded {
+            crash_point("publish.recorded");
+        } else {
+            tracing::warn!(publish_job.id = %id, "lease lost: publish step result discarded");
+        }
+        Ok(is_recorded)
+    }
+
+    /// Records the ends of steps and their results in one transaction, which the lease fences.
+    async fn try_to_record(
         &self,
         id: JobId,
         lease: &Lease,
-        step: StepName,
-        outcome: &Outcome,
-    ) -> Result<Option<PublishJob>, CatalogError> {
+        ended: &[(StepName, Outcome)],
+    ) -> Result<bool, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        let actor = self.0.worker_actor();
         if !tx.advance_work(lease, self.0.settings.lease_term).await? {
-            return Ok(None);
+            return Ok(false);
         }
-        let Some(job) = tx.lock_job(id).await? else { return Ok(None) };
-        if job.current_step().map(|step| step.name) != Some(step) {
-            return Ok(None);
-        }
+        let Some(mut job) = tx.lock_job(id).await? else { return Ok(false) };
         let now = tx.now();
-        let ended = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
-            Ok(()) => job.step_succeeded(now).map(|job| (job, None::<Event>)),
-            Err(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
-        };
-        let Ok((job, event)) = ended else { return Ok(None) };
-        tx.update_job(&job).await?;
-        if let Some(event) = event {
-            tracing::debug!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
-            audit::record(&mut *tx, &actor, event).await?;
+        for (step, outcome) in ended {
+            if job.current_step().map(|step| step.name) != Some(*step) {
+                return Ok(false);
+            }
+            let stepped = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
+                Ok(()) => job.step_succeeded(now).map(|job| (job, None)),
+                Err(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
+            };
+            let Ok((next, event)) = stepped else { return Ok(false) };
+            job = next;
+            if let Some(event) = event {
+                tracing::debug!(publish_job.id = %id, %step, reason = ?event.detail, "publish step failed");
+                audit::record(&mut *tx, &self.0.worker_actor(), event).await?;
+            }
         }
+        tx.update_job(&job).await?;
         if job.state != JobState::Running {
             tx.finish_work(lease).await?;
         }
         crash_point("publish.committing");
-        match outcome {
-            Outcome::Ready => self.0.revision.commit(tx).await?,
-            Outcome::Validated(_) | Outcome::Indexed(_) | Outcome::Failed(_) => tx.commit().await?,
+        match job.state {
+            JobState::Succeeded => self.0.revision.commit(tx).await?,
+            _ => tx.commit().await?,
         }
-        Ok(Some(job))
+        Ok(true)
     }
+}
+
+/// How long the result of a step may wait for that of the next one to be recorded with it.
+fn record_within() -> Duration {
+    if is_switched_on("publish.one_by_one") { Duration::ZERO } else { Duration::from_millis(100) }
 }

@@ -30,16 +30,26 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
-/// Computes the result of `step`, reading the version if no earlier step of this run has.
+/// Computes the result of `step`, reading the version if no earlier step of this run has. Not all of those that have `ended`
+/// are recorded.
 pub(super) async fn run(
     context: &Arc<Context>,
     job: &PublishJob,
     step: StepName,
     publication: &mut Option<Publication>,
+    ended: &[(StepName, Outcome)],
 ) -> Result<Outcome, StepError> {
     let publication = match publication {
         Some(read) => read,
-        unread => unread.insert(Publication::read(context, job).await?),
+        unread => {
+            let read = unread.insert(Publication::read(context, job).await?);
+            for (_, outcome) in ended {
+                if let Outcome::Validated(validated) = outcome {
+                    read.inspected(&validated.inspections);
+                }
+            }
+            read
+        }
     };
     match step {
         StepName::ValidateCatalog => validate::run(context, publication).await.map(Outcome::Validated),
@@ -57,8 +67,8 @@ pub(super) async fn record(
 ) -> Result<Result<(), String>, CatalogError> {
     match outcome {
         Outcome::Failed(reason) => Ok(Err(reason.clone())),
-        Outcome::Indexed(indexed) => index::record(tx, job.version_id, indexed).await.map(Ok),
-        Outcome::Validated(validated) => validate::record(tx, job.version_id, validated).await.map(Ok),
+        Outcome::Indexed(indexed) => index::record(tx, job, indexed).await.map(Ok),
+        Outcome::Validated(validated) => validate::record(tx, job, validated).await.map(Ok),
         Outcome::Ready => finalize(context, tx, job).await,
     }
 }

@@ -7,12 +7,12 @@ use crate::{
 use imgsrv_domain::{
     digest::Digest,
     files::check_spellings,
-    ids::{ArtifactId, VersionId},
+    ids::ArtifactId,
     inspection::{Inspection, Warning},
     manifest::Unpublishable,
     packages::PackageList,
     ports::{CatalogError, CatalogTx},
-    publish::StepName,
+    publish::{PublishJob, StepName},
 };
 use std::sync::Arc;
 
@@ -66,11 +66,10 @@ pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Re
 
 pub(super) async fn record(
     tx: &mut dyn CatalogTx,
-    version: VersionId,
+    job: &PublishJob,
     validated: &Validated,
 ) -> Result<(), CatalogError> {
-    tx.delete_inspections(version).await?;
-    tx.delete_warnings(version, Some(StepName::ValidateCatalog)).await?;
+    let version = job.version_id;
     for (artifact, inspection) in &validated.inspections {
         tx.insert_inspection(version, *artifact, inspection).await?;
     }

@@ -21,6 +21,11 @@ mod armed {
     pub fn crash_point(name: &str) {
         fail::eval(name, |_| std::process::abort());
     }
+
+    /// Whether the switch `name` has the action `return`.
+    pub(crate) fn is_switched_on(name: &str) -> bool {
+        fail::eval(name, |_| ()).is_some()
+    }
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -30,6 +35,12 @@ mod armed {
 
     /// Does nothing: there are no points.
     pub const fn crash_point(_name: &str) {}
+
+    /// There are no switches.
+    pub(crate) const fn is_switched_on(_name: &str) -> bool {
+        false
+    }
 }
 
+pub(crate) use armed::is_switched_on;
 pub use armed::{arm_crash_points, crash_point};

@@ -4,14 +4,15 @@
 use crate::{
     context::Context,
     work::{
+        handover::Slot,
         retry::Backoff,
         runtime::{Ran, WorkError, WorkObserver},
         worker::Worker,
     },
 };
 use imgsrv_domain::{breaker::Breaker, error_chain, ports::Clock, work::WorkKind};
-use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
 
 /// The shortest pause after a look that found nothing, also when an item is due: another node may be acquiring it.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
@@ -31,10 +32,10 @@ pub struct Schedule {
 
 /// What to do after a poll of the queue.
 enum Next {
-    /// Every slot is taken: an attempt must end first.
+    /// Every slot is taken: one must become free first.
     Full,
-    /// Nothing is due: poll again when an item is enqueued, or after this time.
-    Idle(Duration),
+    /// Nothing is due: poll again when an item is enqueued, or at this time.
+    Idle(Instant),
     /// The workers pause after failures, even if items are enqueued.
     Paused(Duration),
 }
@@ -48,47 +49,81 @@ struct Outcomes<'a> {
 }
 
 impl Worker {
-    /// Works on items as they become due, until the process stops. Returns when no attempt runs any more.
+    /// Works on items as they become due or are handed over, until the process stops. Returns when no attempt runs any more.
     pub async fn run(&self, schedule: Schedule, observer: Arc<dyn WorkObserver>) {
         let Schedule { slots, poll, backoff, breaker } = schedule;
-        let Context { stop, wakeups, adapters, .. } = &*self.context;
-        let mut outcomes = Outcomes { kind: self.kind(), clock: &*adapters.clock, breaker, observer: &*observer };
+        let Context { stop, wakeups, handover, adapters, .. } = &*self.context;
+        let (kind, desk) = (self.kind(), handover.of(self.kind()));
+        let mut outcomes = Outcomes { kind, clock: &*adapters.clock, breaker, observer: &*observer };
         let mut attempts = JoinSet::new();
+        let begin = |attempts: &mut JoinSet<_>, leased, slot: Slot| {
+            let worker = self.clone();
+            attempts.spawn(async move {
+                let _slot = slot;
+                worker.attempt(leased).await
+            });
+        };
+        // Until when nothing is due, unless a worker is woken.
+        let mut idle_until = None;
+        desk.open(slots);
         while !stop.is_cancelled() {
-            let next = match outcomes.paused() {
-                Some(pause) => Next::Paused(pause),
-                None if attempts.len() >= slots => Next::Full,
-                None => match self.acquire(None).await {
-                    Ok(Some(leased)) => {
-                        let worker = self.clone();
-                        attempts.spawn(async move { worker.attempt(leased).await });
-                        continue;
-                    }
-                    Ok(None) => {
-                        outcomes.succeeded(Ran::Idle);
-                        Next::Idle(self.until_due(poll).await)
-                    }
-                    Err(error) => {
-                        tracing::warn!(work.kind = %self.kind(), error = error_chain::text(&error), "work queue could not be read");
-                        Next::Paused(backoff.delay(outcomes.failed(&error.into())))
-                    }
+            for (leased, slot) in desk.handed() {
+                begin(&mut attempts, leased, slot);
+            }
+            let next = match (outcomes.paused(), idle_until.filter(|until| *until > Instant::now())) {
+                (Some(pause), _) => Next::Paused(pause),
+                (None, Some(until)) => Next::Idle(until),
+                (None, None) => match desk.slot(kind) {
+                    None => Next::Full,
+                    Some(slot) => match self.acquire(None).await {
+                        Ok(Some(leased)) => {
+                            begin(&mut attempts, leased, slot);
+                            continue;
+                        }
+                        Ok(None) => {
+                            outcomes.succeeded(Ran::Idle);
+                            Next::Idle(Instant::now() + self.until_due(poll).await)
+                        }
+                        Err(error) => {
+                            tracing::warn!(work.kind = %kind, error = error_chain::text(&error), "work queue could not be read");
+                            Next::Paused(backoff.delay(outcomes.failed(&error.into())))
+                        }
+                    },
                 },
             };
+            idle_until = if let Next::Idle(until) = next { Some(until) } else { None };
             let woken = async {
                 match next {
-                    Next::Full => std::future::pending().await,
-                    Next::Idle(pause) => drop(tokio::time::timeout(pause, wakeups.of(self.kind()).notified()).await),
+                    Next::Full => desk.free(1).await,
+                    Next::Idle(until) => drop(tokio::time::timeout_at(until, wakeups.of(kind).notified()).await),
                     Next::Paused(pause) => tokio::time::sleep(pause).await,
                 }
             };
             tokio::select! {
-                Some(ended) = attempts.join_next() => outcomes.ended(ended.unwrap_or(Err(WorkError::Panic))),
-                () = woken => {}
+                Some(ended) = attempts.join_next() => {
+                    let ended = ended.unwrap_or(Err(WorkError::Panic));
+                    // Its item is due again.
+                    idle_until = idle_until.filter(|_| ended.is_ok());
+                    outcomes.ended(ended);
+                }
+                () = desk.arrived() => {}
+                () = woken => idle_until = None,
                 () = stop.cancelled() => {}
             }
         }
-        // They release their leases.
-        while attempts.join_next().await.is_some() {}
+        desk.close();
+        // They release their leases, and so does what those with a slot still hand over.
+        let mut all_free = pin!(desk.free(slots));
+        loop {
+            for (leased, slot) in desk.handed() {
+                begin(&mut attempts, leased, slot);
+            }
+            tokio::select! {
+                () = &mut all_free => break,
+                () = desk.arrived() => {}
+                Some(_) = attempts.join_next() => {}
+            }
+        }
     }
 
     /// The time until something is due, as far as that is known.

@@ -8,7 +8,6 @@ use imgsrv_domain::{
     inspection::{Inspection, Warning},
     packages::PackageList,
     ports::{CatalogError, InspectionRepo},
-    publish::StepName,
 };
 
 const INSERT_INSPECTION: &str = "INSERT INTO inspections (artifact_id, version_id, detected_format,
@@ -17,7 +16,7 @@ const DELETE_INSPECTIONS: &str = "DELETE FROM inspections WHERE version_id = $1"
 const INSERT_PACKAGES: &str = "INSERT INTO package_lists (digest, packages) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 const INSERT_WARNING: &str = "INSERT INTO publish_warnings (version_id, step, sequence, artifact_id, reason)
     VALUES ($1, $2, $3, $4, $5)";
-const DELETE_WARNINGS: &str = "DELETE FROM publish_warnings WHERE version_id = $1 AND step = coalesce($2, step)";
+const DELETE_WARNINGS: &str = "DELETE FROM publish_warnings WHERE version_id = $1";
 pub(crate) const STATEMENTS: &[&str] =
     &[INSERT_INSPECTION, DELETE_INSPECTIONS, INSERT_PACKAGES, INSERT_WARNING, DELETE_WARNINGS];
 
@@ -50,7 +49,7 @@ impl<C: Connection> InspectionRepo for SqlTx<C> {
         Ok(())
     }
 
-    async fn delete_warnings(&mut self, version: VersionId, step: Option<StepName>) -> Result<(), CatalogError> {
-        self.execute(DELETE_WARNINGS, values![version, step]).await.map(drop)
+    async fn delete_warnings(&mut self, version: VersionId) -> Result<(), CatalogError> {
+        self.execute(DELETE_WARNINGS, values![version]).await.map(drop)
     }
 }

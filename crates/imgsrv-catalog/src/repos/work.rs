@@ -18,6 +18,12 @@ const ENQUEUE: &str = "INSERT INTO work_items (kind, subject, wanted_since, due_
         failures = 0, silent = 0, failing_since = NULL, error = NULL, parked_at = NULL
     WHERE work_items.owner IS NULL";
 
+// The attempt that begins is counted as by `acquire!`.
+const ENQUEUE_LEASED: &str =
+    "INSERT INTO work_items (kind, subject, owner, wanted_since, due_at, attempt, failures, silent)
+    VALUES ($1, $2, $3, $4, $5, 1, 1, 1) ON CONFLICT (kind, subject) DO NOTHING
+    RETURNING id, kind, subject, owner, attempt, failures, silent, failing_since";
+
 /// The item that a lease with the values `$1` to `$3` is of.
 macro_rules! leased {
     ($change:literal) => {
@@ -115,6 +121,7 @@ const FAIL_JOB: &str = "UPDATE publish_jobs SET state = 'failed', updated_at = $
 
 pub(crate) const STATEMENTS: &[&str] = &[
     ENQUEUE,
+    ENQUEUE_LEASED,
     LOCK.sqlite,
     DISCARD_PARKED,
     ADVANCE,
@@ -154,6 +161,16 @@ impl<C: Connection> SqlTx<C> {
 impl<C: Connection> WorkRepo for SqlTx<C> {
     async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError> {
         self.execute(ENQUEUE, values![work.kind, work.subject, self.time()]).await.map(drop)
+    }
+
+    async fn enqueue_leased_work(
+        &mut self,
+        work: WorkName,
+        owner: &WorkerId,
+        term: Duration,
+    ) -> Result<Option<LeasedWork>, CatalogError> {
+        let (now, until) = (self.time(), self.time().plus(term));
+        self.find(ENQUEUE_LEASED, values![work.kind, work.subject, owner, now, until]).await
     }
 
     async fn lock_work(&mut self, lease: &Lease) -> Result<bool, CatalogError> {

@@ -206,6 +206,7 @@ const CASES: &[Case<Fresh>] = cases![
     work::items_are_acquired_once_longest_due_first_and_by_kind,
     work::an_expired_lease_is_reclaimed_and_then_void,
     work::an_item_that_is_enqueued_again_after_its_end_is_another_one,
+    work::an_item_can_be_leased_from_the_start,
     work::failures_are_counted_until_the_work_advances,
     work::work_that_recurs_is_due_after_its_interval,
     work::a_parked_item_waits_until_it_is_enqueued_again,

@@ -179,16 +179,9 @@ pub(super) async fn publish_results_change_only_while_a_version_is_publishing(fr
     assert_eq!(fresh.catalog.get_stream_changes(None).await.unwrap().rows, []);
 
     let mut tx = fresh.begin().await;
-    tx.delete_stream_rows(id).await.unwrap();
-    tx.delete_warnings(id, Some(StepName::IncusIndex)).await.unwrap();
-    tx.insert_stream_row(id, &row).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(fresh.catalog.get_job(job.id).await.unwrap().unwrap().warnings, warnings[..1]);
-
-    let mut tx = fresh.begin().await;
     tx.delete_inspections(id).await.unwrap();
     tx.delete_stream_rows(id).await.unwrap();
-    tx.delete_warnings(id, None).await.unwrap();
+    tx.delete_warnings(id).await.unwrap();
     let job = tx.lock_job(job.id).await.unwrap().unwrap();
     let job = job.start(now).unwrap();
     let (job, _) = job.step_failed("no".to_owned(), now).unwrap();

@@ -106,6 +106,22 @@ pub(super) async fn an_item_that_is_enqueued_again_after_its_end_is_another_one(
     assert_eq!(fresh.catalog.renew_work(&second.lease, TERM).await.unwrap(), Renewal::Renewed);
 }
 
+pub(super) async fn an_item_can_be_leased_from_the_start(fresh: Fresh) {
+    let (work, owner) = (name(), WorkerId::new("a".to_owned()));
+    let first = change!(fresh, enqueue_leased_work(work, &owner, TERM)).unwrap();
+    assert_eq!((first.lease.work, &first.lease.owner, first.lease.is_first()), (work, &owner, true));
+    assert_eq!((first.failures, first.silent), (0, 0));
+    assert_eq!(change!(fresh, enqueue_leased_work(work, &owner, TERM)), None, "there is one");
+    assert_eq!(ingest(&fresh, "b").await, None);
+    assert_eq!(fresh.catalog.renew_work(&first.lease, TERM).await.unwrap(), Renewal::Renewed);
+    (fresh.advance)(TERM);
+    let second = ingest(&fresh, "b").await.unwrap();
+    assert_eq!((second.lease.work, second.lease.attempt, second.failures, second.silent), (work, 2, 1, 1));
+    assert!(!change!(fresh, finish_work(&first.lease)));
+    assert!(change!(fresh, finish_work(&second.lease)));
+    assert_eq!(fresh.catalog.next_due(WorkKind::Ingest).await.unwrap(), None);
+}
+
 pub(super) async fn failures_are_counted_until_the_work_advances(fresh: Fresh) {
     enqueue(&fresh, name()).await;
     let first = ingest(&fresh, "a").await.unwrap();

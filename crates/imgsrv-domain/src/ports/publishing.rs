@@ -7,7 +7,7 @@ use crate::{
     inspection::{Inspection, Warning},
     packages::PackageList,
     page::{Page, PageRequest},
-    publish::{JobFilter, PublishJob, StepName},
+    publish::{JobFilter, PublishJob},
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -42,8 +42,8 @@ pub trait InspectionRepo: Send {
     async fn insert_package_list(&mut self, digest: Digest, list: &PackageList) -> Result<(), CatalogError>;
     /// Records the warnings of one step, all of them at once.
     async fn insert_warnings(&mut self, version: VersionId, warnings: &[Warning]) -> Result<(), CatalogError>;
-    /// Deletes the warnings of a version: those of `step`, or all of them.
-    async fn delete_warnings(&mut self, version: VersionId, step: Option<StepName>) -> Result<(), CatalogError>;
+    /// Deletes the warnings of a version.
+    async fn delete_warnings(&mut self, version: VersionId) -> Result<(), CatalogError>;
 }
 
 /// The item of a publish job in the work queue; the default is that of a job without one, as of a job that has ended.

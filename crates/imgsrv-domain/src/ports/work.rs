@@ -23,6 +23,14 @@ pub struct Setback {
 pub trait WorkRepo: Send {
     /// Adds an item that is due at once; one of that name that is parked or waits becomes due.
     async fn enqueue_work(&mut self, work: WorkName) -> Result<(), CatalogError>;
+    /// Adds an item that is leased to `owner` for `term` from the start; absent, and nothing is added, if there is one of
+    /// that name. No other worker learns of it before the lease expires.
+    async fn enqueue_leased_work(
+        &mut self,
+        work: WorkName,
+        owner: &WorkerId,
+        term: Duration,
+    ) -> Result<Option<LeasedWork>, CatalogError>;
     /// Locks the item of a lease until the end of the transaction, where rows are locked. Items are locked before what
     /// they are about.
     async fn lock_work(&mut self, lease: &Lease) -> Result<bool, CatalogError>;

@@ -7,7 +7,8 @@ use crate::{
 use reqwest::Method;
 use std::time::Duration;
 
-/// Points with what they do, and the only way that reaches them, if not both do. A publish job has three steps.
+/// Points with what they do, and the only way that reaches them, if not both do. A publish job has three steps, which are
+/// recorded together if they end soon after one another.
 const POINTS: [(&str, Option<Way>); 21] = [
     ("complete.committing=return", None),
     ("complete.committed=return", None),
@@ -25,11 +26,11 @@ const POINTS: [(&str, Option<Way>); 21] = [
     ("publish.committing=return", None),
     ("publish.recorded=return", None),
     ("publish.computed=1*off->return", None),
-    ("publish.committing=1*off->return", None),
-    ("publish.recorded=1*off->return", None),
     ("publish.computed=2*off->return", None),
-    ("publish.committing=2*off->return", None),
-    ("publish.recorded=2*off->return", None),
+    ("publish.one_by_one=return;publish.committing=1*off->return", None),
+    ("publish.one_by_one=return;publish.recorded=1*off->return", None),
+    ("publish.one_by_one=return;publish.committing=2*off->return", None),
+    ("publish.one_by_one=return;publish.recorded=2*off->return", None),
 ];
 
 #[expect(clippy::disallowed_methods, reason = "the environment says how long a test runs")]
