@@ -38,6 +38,13 @@ pub(super) struct Indexed {
     warnings: Vec<Warning>,
 }
 
+impl Indexed {
+    /// Whether no artifact is listed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 /// The content of metadata, or why it has none.
 type Content = Result<IncusMetadata, MetadataProblem>;
 /// The name of an artifact in streams, without its kind.

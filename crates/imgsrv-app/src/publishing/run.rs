@@ -7,7 +7,7 @@ use crate::{
     publishing::{
         error::StepError,
         publication::Publication,
-        steps::{self, Outcome},
+        steps::{self, Outcome, Recorded},
     },
     work::{
         crash_point::{crash_point, is_switched_on},
@@ -179,14 +179,18 @@ impl RunJob {
             return Ok(false);
         }
         let Some(mut job) = tx.lock_job(id).await? else { return Ok(false) };
-        let now = tx.now();
+        let (now, mut published) = (tx.now(), None);
         for (step, outcome) in ended {
             if job.current_step().map(|step| step.name) != Some(*step) {
                 return Ok(false);
             }
             let stepped = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
-                Ok(()) => job.step_succeeded(now).map(|job| (job, None)),
-                Err(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
+                Recorded::Done => job.step_succeeded(now).map(|job| (job, None)),
+                Recorded::Published(image) => {
+                    published = Some(image);
+                    job.step_succeeded(now).map(|job| (job, None))
+                }
+                Recorded::Failed(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
             };
             let Ok((next, event)) = stepped else { return Ok(false) };
             job = next;
@@ -198,6 +202,10 @@ impl RunJob {
         tx.update_job(&job).await?;
         if job.state != JobState::Running {
             tx.finish_work(lease).await?;
+        }
+        if let Some(image) = published {
+            let lists_nothing = ended.iter().any(|(_, outcome)| outcome.lists_nothing());
+            steps::announce(&mut *tx, image, &job, !lists_nothing).await?;
         }
         crash_point("publish.committing");
         match job.state {

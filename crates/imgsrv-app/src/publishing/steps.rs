@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use imgsrv_domain::{
-    ids::VersionId,
+    ids::{ImageId, VersionId},
     manifest::Unpublishable,
     ports::{CatalogError, CatalogTx},
     publish::{PublishJob, StepName},
@@ -28,6 +28,13 @@ pub(super) enum Outcome {
     Ready,
     /// The step fails permanently.
     Failed(String),
+}
+
+impl Outcome {
+    /// Whether it says that Simple Streams list nothing of the version.
+    pub(super) fn lists_nothing(&self) -> bool {
+        matches!(self, Self::Indexed(indexed) if indexed.is_empty())
+    }
 }
 
 /// Computes the result of `step`, reading the version if no earlier step of this run has. Not all of those that have `ended`
@@ -58,38 +65,59 @@ pub(super) async fn run(
     }
 }
 
-/// Records the result of the current step of `job`; `Err` of the inner result fails the step permanently.
+/// What was recorded of a step.
+pub(super) enum Recorded {
+    /// Its result.
+    Done,
+    /// The publication of a version of this image, which is still to be announced.
+    Published(ImageId),
+    /// Nothing: the step fails permanently for this reason.
+    Failed(String),
+}
+
+/// Records the result of the current step of `job`.
 pub(super) async fn record(
     context: &Arc<Context>,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
     outcome: &Outcome,
-) -> Result<Result<(), String>, CatalogError> {
+) -> Result<Recorded, CatalogError> {
     match outcome {
-        Outcome::Failed(reason) => Ok(Err(reason.clone())),
-        Outcome::Indexed(indexed) => index::record(tx, job, indexed).await.map(Ok),
-        Outcome::Validated(validated) => validate::record(tx, job, validated).await.map(Ok),
+        Outcome::Failed(reason) => Ok(Recorded::Failed(reason.clone())),
+        Outcome::Indexed(indexed) => index::record(tx, job, indexed).await.map(|()| Recorded::Done),
+        Outcome::Validated(validated) => validate::record(tx, job, validated).await.map(|()| Recorded::Done),
         Outcome::Ready => finalize(context, tx, job).await,
     }
 }
 
-async fn finalize(
-    context: &Arc<Context>,
+/// Tells readers that the version of `job` is published. The last change of its transaction: all publications wait for the
+/// catalog revision, from here to the commit.
+pub(super) async fn announce(
     tx: &mut dyn CatalogTx,
+    image: ImageId,
     job: &PublishJob,
-) -> Result<Result<(), String>, CatalogError> {
-    if let Some(why) = untrusted(tx, job.version_id).await? {
-        return Ok(Err(why.to_string()));
+    may_be_listed: bool,
+) -> Result<(), CatalogError> {
+    tx.bump_catalog_revision(image).await?;
+    if may_be_listed {
+        tx.publish_stream_rows(job.version_id).await?;
     }
-    // In the order of locks, with the catalog revision last.
+    Ok(())
+}
+
+async fn finalize(context: &Arc<Context>, tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<Recorded, CatalogError> {
+    if let Some(why) = untrusted(tx, job.version_id).await? {
+        return Ok(Recorded::Failed(why.to_string()));
+    }
+    // In the order of locks.
     let intake = tx.lock_intake_of_job(job.id).await?;
     tx.lock_image(&job.image).await?;
     let Some(version) = tx.lock_version_by_id(job.version_id).await? else {
-        return Ok(Err("the version no longer exists".to_owned()));
+        return Ok(Recorded::Failed("the version no longer exists".to_owned()));
     };
     let (version, event) = match version.publish(tx.now()) {
         Ok(published) => published,
-        Err(illegal) => return Ok(Err(illegal.to_string())),
+        Err(illegal) => return Ok(Recorded::Failed(illegal.to_string())),
     };
     tx.update_version(&version).await?;
     audit::record(tx, &context.worker_actor(), event).await?;
@@ -97,9 +125,7 @@ async fn finalize(
         follow::version_published(context, tx, intake, &version).await?;
     }
     tx.mark_referenced(version.id).await?;
-    tx.bump_catalog_revision(version.image_id).await?;
-    tx.publish_stream_rows(version.id).await?;
-    Ok(Ok(()))
+    Ok(Recorded::Published(version.image_id))
 }
 
 /// Why the manifest of `version` cannot be published because of its blobs.

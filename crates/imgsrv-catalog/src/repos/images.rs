@@ -44,6 +44,11 @@ const BUMP: &str = "UPDATE catalog_revision SET revision = revision + 1";
 const RECORD_CHANGE: &str = "INSERT INTO image_changes (image_id, catalog_revision)
     SELECT $1, revision FROM catalog_revision WHERE true
     ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
+// Both at once, so that the lock of the revision lasts for fewer round trips.
+const BUMP_AND_RECORD_CHANGE: &str =
+    "WITH bumped AS (UPDATE catalog_revision SET revision = revision + 1 RETURNING revision)
+    INSERT INTO image_changes (image_id, catalog_revision) SELECT $1, revision FROM bumped
+    ON CONFLICT (image_id) DO UPDATE SET catalog_revision = excluded.catalog_revision";
 const BIND: &str = "INSERT INTO image_bindings (image_id, rule_id, claims) VALUES ($1, $2, $3)";
 /// The name of an image, and what it is bound to, from `images i`.
 macro_rules! bindings {
@@ -59,7 +64,7 @@ pub(crate) use bindings;
 pub(crate) const GET_BINDING: &str = concat!(bindings!("images i"), " WHERE i.name = $1");
 pub(crate) const STATEMENTS: &[&str] =
     &[BIND, GET_BINDING, GET, INSERT, UPDATE, DELETE, DELETE_CHANGE, BUMP, RECORD_CHANGE];
-pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres];
+pub(crate) const POSTGRES: &[&str] = &[LOCK.postgres, BUMP_AND_RECORD_CHANGE];
 
 #[async_trait]
 impl<C: Connection> ImageRepo for SqlTx<C> {
@@ -100,6 +105,9 @@ impl<C: Connection> ImageRepo for SqlTx<C> {
     }
 
     async fn bump_catalog_revision(&mut self, image: ImageId) -> Result<(), CatalogError> {
+        if C::LOCKS_ROWS {
+            return self.execute(BUMP_AND_RECORD_CHANGE, values![image]).await.map(drop);
+        }
         self.execute(BUMP, values![]).await?;
         self.execute(RECORD_CHANGE, values![image]).await.map(drop)
     }
