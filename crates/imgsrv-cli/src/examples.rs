@@ -83,7 +83,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "imgsrv versions revoke debian:12.5.0 --reason broken --alias latest=12.4.0",
             "imgsrv versions revoke debian:12.5.0 --reason broken --replacement latest --yes",
-            "imgsrv versions revoke --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason leaked --dry-run",
+            "imgsrv versions revoke --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --dry-run",
         ],
     ),
     (

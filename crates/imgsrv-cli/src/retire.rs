@@ -48,9 +48,9 @@ pub enum RetireCommand {
         /// Only list the versions that have the digest
         #[arg(long, requires = "digest")]
         dry_run: bool,
-        /// Reason, which is public
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
+        /// Reason, which is public; required unless --dry-run is given
+        #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+        reason: Option<String>,
         #[command(flatten)]
         successor: Successor,
         #[command(flatten)]
@@ -201,6 +201,7 @@ pub(crate) async fn run(command: RetireCommand, session: &Session) -> Result<(),
     let Session { report, client } = session;
     match command {
         RetireCommand::Revoke { digest: Some(digest), dry_run, reason, successor, confirmation, .. } => {
+            let reason = reason.unwrap_or_default();
             let words = RevokeVersion { reason, replacement: successor.replacement, aliases: BTreeMap::new() };
             digest::revoke(&digest, &words, dry_run, &confirmation, session).await
         }
@@ -243,6 +244,7 @@ async fn change(command: RetireCommand, client: &Client) -> Result<(VersionName,
         RetireCommand::Revoke { version: Some(on), reason, successor, aliases, confirmation, .. } => {
             confirmation.require(&format!("{on} will be revoked: its files are no longer served."))?;
             let aliases = BTreeMap::from_iter(aliases.aliases);
+            let reason = reason.unwrap_or_default();
             let words = RevokeVersion { reason, replacement: successor.replacement, aliases };
             let changed = client.revoke_version(&on.image, &on.version, &words).await;
             (on, changed)

@@ -4,18 +4,27 @@
 use crate::{
     context::Context,
     work::{
-        handover::Slot,
         retry::Backoff,
         runtime::{Ran, WorkError, WorkObserver},
         worker::Worker,
     },
 };
-use imgsrv_domain::{breaker::Breaker, error_chain, ports::Clock, work::WorkKind};
+use imgsrv_domain::{
+    breaker::Breaker,
+    error_chain,
+    ports::Clock,
+    work::{LeasedWork, WorkKind},
+};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// The shortest pause after a look that found nothing, also when an item is due: another node may be acquiring it.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Items that may be handed to a process for each of its slots, most of which wait for one.
+const SEATS_OF_SLOT: usize = 4;
+/// How long such an item waits for a slot.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// When workers run.
 #[derive(Debug, Clone)]
@@ -53,31 +62,36 @@ impl Worker {
     pub async fn run(&self, schedule: Schedule, observer: Arc<dyn WorkObserver>) {
         let Schedule { slots, poll, backoff, breaker } = schedule;
         let Context { stop, wakeups, handover, adapters, .. } = &*self.context;
-        let (kind, desk) = (self.kind(), handover.of(self.kind()));
+        let (kind, desk, seats) = (self.kind(), handover.of(self.kind()), slots * SEATS_OF_SLOT);
+        let slots = Arc::new(Semaphore::new(slots));
         let mut outcomes = Outcomes { kind, clock: &*adapters.clock, breaker, observer: &*observer };
         let mut attempts = JoinSet::new();
-        let begin = |attempts: &mut JoinSet<_>, leased, slot: Slot| {
-            let worker = self.clone();
-            attempts.spawn(async move {
-                let _slot = slot;
-                worker.attempt(leased).await
-            });
+        let begin_handed = |attempts: &mut JoinSet<_>| {
+            for (leased, seat) in desk.handed() {
+                let (worker, slots) = (self.clone(), Arc::clone(&slots));
+                attempts.spawn(async move {
+                    let _seat = seat;
+                    worker.attempt_soon(leased, slots).await
+                });
+            }
         };
         // Until when nothing is due, unless a worker is woken.
         let mut idle_until = None;
-        desk.open(slots);
+        desk.open(seats);
         while !stop.is_cancelled() {
-            for (leased, slot) in desk.handed() {
-                begin(&mut attempts, leased, slot);
-            }
+            begin_handed(&mut attempts);
             let next = match (outcomes.paused(), idle_until.filter(|until| *until > Instant::now())) {
                 (Some(pause), _) => Next::Paused(pause),
                 (None, Some(until)) => Next::Idle(until),
-                (None, None) => match desk.slot(kind) {
-                    None => Next::Full,
-                    Some(slot) => match self.acquire(None).await {
+                (None, None) => match Arc::clone(&slots).try_acquire_owned() {
+                    Err(_) => Next::Full,
+                    Ok(slot) => match self.acquire(None).await {
                         Ok(Some(leased)) => {
-                            begin(&mut attempts, leased, slot);
+                            let worker = self.clone();
+                            attempts.spawn(async move {
+                                let _slot = slot;
+                                worker.attempt(leased).await
+                            });
                             continue;
                         }
                         Ok(None) => {
@@ -94,7 +108,7 @@ impl Worker {
             idle_until = if let Next::Idle(until) = next { Some(until) } else { None };
             let woken = async {
                 match next {
-                    Next::Full => desk.free(1).await,
+                    Next::Full => drop(slots.acquire().await),
                     Next::Idle(until) => drop(tokio::time::timeout_at(until, wakeups.of(kind).notified()).await),
                     Next::Paused(pause) => tokio::time::sleep(pause).await,
                 }
@@ -111,19 +125,28 @@ impl Worker {
                 () = stop.cancelled() => {}
             }
         }
-        desk.close();
-        // They release their leases, and so does what those with a slot still hand over.
-        let mut all_free = pin!(desk.free(slots));
+        // Attempts release their leases, and so do those of work that is still handed over.
+        let mut closed = pin!(desk.close(seats));
         loop {
-            for (leased, slot) in desk.handed() {
-                begin(&mut attempts, leased, slot);
-            }
+            begin_handed(&mut attempts);
             tokio::select! {
-                () = &mut all_free => break,
+                () = &mut closed => break,
                 () = desk.arrived() => {}
                 Some(_) = attempts.join_next() => {}
             }
         }
+        while attempts.join_next().await.is_some() {}
+    }
+
+    /// Works on an item that was handed over once a slot is free. If none becomes free soon, other processes may have one.
+    async fn attempt_soon(&self, leased: LeasedWork, slots: Arc<Semaphore>) -> Result<(), WorkError> {
+        let longest = LONGEST_WAIT.min(self.context.settings.lease_term / 3);
+        if let Ok(Ok(_slot)) = tokio::time::timeout(longest, slots.acquire_owned()).await {
+            return self.attempt(leased).await;
+        }
+        self.release(&leased.lease).await?;
+        self.context.wakeups.wake(self.kind());
+        Ok(())
     }
 
     /// The time until something is due, as far as that is known.

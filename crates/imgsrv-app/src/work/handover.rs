@@ -15,30 +15,30 @@ use std::{
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// A slot of the workers of one kind, taken until it is dropped.
+/// A seat at the workers of one kind, taken until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Seat {
     kind: WorkKind,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The slots of the workers of each kind, and what was handed to them.
+/// The seats at the workers of each kind, and what was handed to them.
 #[derive(Debug, Default)]
 pub(crate) struct Handover([Desk; WorkKind::ALL.len()]);
 
-/// The slots and the incoming work of one kind. It has no slots until its workers run.
+/// The seats and the incoming work of one kind. It has no seats until its workers run.
 #[derive(Debug)]
 pub(super) struct Desk {
     is_open: AtomicBool,
-    slots: Arc<Semaphore>,
-    handed: Mutex<Vec<(LeasedWork, Slot)>>,
+    seats: Arc<Semaphore>,
+    handed: Mutex<Vec<(LeasedWork, Seat)>>,
     arrived: Notify,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        let slots = Arc::new(Semaphore::new(0));
-        Self { is_open: AtomicBool::new(false), slots, handed: Mutex::default(), arrived: Notify::new() }
+        let seats = Arc::new(Semaphore::new(0));
+        Self { is_open: AtomicBool::new(false), seats, handed: Mutex::default(), arrived: Notify::new() }
     }
 }
 
@@ -46,7 +46,7 @@ impl Default for Desk {
 #[must_use = "the workers learn of it by `start`"]
 pub(crate) enum Queued {
     /// It is leased to this process: its subject can be stored as one that has started.
-    Here(Slot, LeasedWork),
+    Here(Seat, LeasedWork),
     /// Workers look for it.
     Anywhere(WorkKind),
 }
@@ -60,29 +60,29 @@ impl Queued {
     /// Starts the work, after the commit.
     pub(crate) fn start(self, context: &Context) {
         match self {
-            Self::Here(slot, leased) => context.handover.hand(slot, leased),
+            Self::Here(seat, leased) => context.handover.hand(seat, leased),
             Self::Anywhere(kind) => context.wakeups.wake(kind),
         }
     }
 }
 
-/// Queues new work, under a lease of this process if one of its workers is free. Without a commit, nothing has happened.
+/// Queues new work, under a lease of this process if its workers have a free seat. Without a commit, nothing has happened.
 /// If the process dies after it, others work on the item when the lease has expired.
 pub(crate) async fn queue(context: &Context, tx: &mut dyn CatalogTx, work: WorkName) -> Result<Queued, CatalogError> {
     let settings = &context.settings;
-    if let Some(slot) = context.handover.of(work.kind).slot(work.kind)
+    if let Some(seat) = context.handover.of(work.kind).seat(work.kind)
         && let Some(leased) = tx.enqueue_leased_work(work, &settings.worker, settings.lease_term).await?
     {
-        return Ok(Queued::Here(slot, leased));
+        return Ok(Queued::Here(seat, leased));
     }
     tx.enqueue_work(work).await?;
     Ok(Queued::Anywhere(work.kind))
 }
 
 impl Handover {
-    fn hand(&self, slot: Slot, leased: LeasedWork) {
-        let desk = self.of(slot.kind);
-        desk.handed.lock().unwrap_or_else(PoisonError::into_inner).push((leased, slot));
+    fn hand(&self, seat: Seat, leased: LeasedWork) {
+        let desk = self.of(seat.kind);
+        desk.handed.lock().unwrap_or_else(PoisonError::into_inner).push((leased, seat));
         desk.arrived.notify_one();
     }
 
@@ -92,31 +92,26 @@ impl Handover {
 }
 
 impl Desk {
-    /// Adds slots when workers begin to run.
-    pub(super) fn open(&self, slots: usize) {
-        self.slots.add_permits(slots);
+    /// Adds seats when workers begin to run.
+    pub(super) fn open(&self, seats: usize) {
+        self.seats.add_permits(seats);
         self.is_open.store(true, Ordering::SeqCst);
     }
 
-    /// Gives no more slots away.
-    pub(super) fn close(&self) {
+    /// Gives no more seats away, and completes when so many are free.
+    pub(super) async fn close(&self, seats: usize) {
         self.is_open.store(false, Ordering::SeqCst);
-    }
-
-    /// A free slot.
-    pub(super) fn slot(&self, kind: WorkKind) -> Option<Slot> {
-        let permit = self.is_open.load(Ordering::SeqCst).then(|| Arc::clone(&self.slots).try_acquire_owned());
-        Some(Slot { kind, _permit: permit?.ok()? })
-    }
-
-    /// Completes when so many slots are free.
-    pub(super) async fn free(&self, slots: usize) {
         // It is never closed.
-        drop(self.slots.acquire_many(u32::try_from(slots).unwrap_or(u32::MAX)).await);
+        drop(self.seats.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)).await);
+    }
+
+    fn seat(&self, kind: WorkKind) -> Option<Seat> {
+        let permit = self.is_open.load(Ordering::SeqCst).then(|| Arc::clone(&self.seats).try_acquire_owned());
+        Some(Seat { kind, _permit: permit?.ok()? })
     }
 
     /// What was handed over since the last call.
-    pub(super) fn handed(&self) -> Vec<(LeasedWork, Slot)> {
+    pub(super) fn handed(&self) -> Vec<(LeasedWork, Seat)> {
         mem::take(&mut *self.handed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

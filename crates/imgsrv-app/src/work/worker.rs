@@ -170,8 +170,8 @@ impl Worker {
         .await
     }
 
-    /// Makes the item due at once for another process: this one is stopping.
-    async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
+    /// Makes the item due at once: this process is stopping or busy.
+    pub(super) async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             if tx.release_work(lease).await? {

@@ -24,7 +24,7 @@ fn a_leaked_secret_is_revoked_everywhere_purged_and_not_uploaded_again() {
         assert_eq!(admin(&["publish", image, version, "leaked.qcow2", "--arch", "amd64"]).code, Some(0));
     }
     let by_digest = ["versions", "revoke", "--digest", &digest, "--reason", "a private key"];
-    let listed = admin(&[&by_digest[..], &["--dry-run", "--json"]].concat()).json();
+    let listed = admin(&["versions", "revoke", "--digest", &digest, "--dry-run", "--json"]).json();
     assert_eq!(listed["versions"].as_array().map(Vec::len), Some(3), "{listed}");
     assert_eq!(admin(&["download", "debian:1", "-o", "a.qcow2"]).code, Some(0), "nothing has changed");
     assert_eq!(admin(&by_digest).code, Some(2), "it needs --yes without a terminal");
