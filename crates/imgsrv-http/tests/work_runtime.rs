@@ -6,9 +6,10 @@ use imgsrv_app::{Backoff, Ran, Schedule, WorkError, WorkObserver};
 use imgsrv_domain::{
     audit::{AuditAction, AuditFilter},
     breaker::Breaker,
+    digest::BlobClaim,
     ids::UploadId,
     page::PageRequest,
-    ports::Ids,
+    ports::{Ids, View},
     time::Timestamp,
     work::{WorkKind, WorkName},
 };
@@ -114,8 +115,13 @@ async fn a_burst_takes_every_slot_at_once_on_sqlite() {
         join_all(uploads.iter().map(|upload| server.complete(upload))).await;
     })
     .await;
-    for upload in &uploads {
+    let catalog = &server.services.adapters().catalog;
+    for (number, upload) in (0..).zip(&uploads) {
         assert_eq!(server.upload_state(upload).await, "ready");
+        let digest = BlobClaim::of(&qcow2(number)).digest;
+        let blob = catalog.get_blob(&digest, View::All).await.expect("a catalog").expect("a blob");
+        let checksums = catalog.get_block_checksums(&blob.name, 0).await.expect("a catalog");
+        assert!(checksums.is_some(), "what was hashed when it was received is verified from the start");
     }
     scenario.teardown();
 }

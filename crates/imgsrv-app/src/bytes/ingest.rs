@@ -111,7 +111,7 @@ impl Ingest {
         };
         let UploadState::Ingesting(ingest) = &session.state else { return Ok(None) };
         // The parts of a completed upload do not change before it has ended, and then its lease is void.
-        let parts = self.0.catalog.list_parts(session.id, None, u16::MAX).await?;
+        let parts = self.0.catalog.list_hashed_parts(session.id).await?;
         Ok(Some(request(&session, ingest.clone(), parts)))
     }
 

@@ -175,7 +175,14 @@ impl RunJob {
         ended: &[(StepName, Outcome)],
     ) -> Result<bool, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
-        if !tx.advance_work(lease, self.0.settings.lease_term).await? {
+        // The last result ends the job, whatever it is.
+        let is_last = matches!(ended.last(), Some((_, Outcome::Ready | Outcome::Failed(_))));
+        let is_leased = if is_last {
+            tx.finish_work(lease).await?
+        } else {
+            tx.advance_work(lease, self.0.settings.lease_term).await?
+        };
+        if !is_leased {
             return Ok(false);
         }
         let Some(mut job) = tx.lock_job(id).await? else { return Ok(false) };
@@ -200,9 +207,6 @@ impl RunJob {
             }
         }
         tx.update_job(&job).await?;
-        if job.state != JobState::Running {
-            tx.finish_work(lease).await?;
-        }
         if let Some(image) = published {
             let lists_nothing = ended.iter().any(|(_, outcome)| outcome.lists_nothing());
             steps::announce(&mut *tx, image, &job, !lists_nothing).await?;

@@ -44,6 +44,10 @@ impl<D: SqlDatabase> UploadQueries for SqlCatalog<D> {
         }
     }
 
+    async fn list_hashed_parts(&self, id: UploadId) -> Result<Vec<Part>, CatalogError> {
+        self.reader().await?.list(uploads::LIST_HASHED_PARTS, values![id]).await
+    }
+
     async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError> {
         let values = values![id, after.map_or(0, PartNumber::get), limit];
         self.reader().await?.list(uploads::LIST_PARTS, values).await

@@ -78,7 +78,8 @@ const GET_NEIGHBOURING_PARTS: &str = "SELECT number, attempt, sequence, size_byt
     hash_blocks FROM upload_parts WHERE session_id = $1 AND number BETWEEN $2 AND $3";
 pub(crate) const LIST_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, NULL AS hash_bytes,
     NULL AS hash_state, NULL AS hash_blocks FROM upload_parts WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3";
-const LIST_HASHED_PARTS: &str = "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
+pub(crate) const LIST_HASHED_PARTS: &str =
+    "SELECT number, attempt, sequence, size_bytes, location, hash_bytes, hash_state,
     hash_blocks FROM upload_parts WHERE session_id = $1 ORDER BY number";
 const PUT_PART: &str = "INSERT INTO upload_parts (session_id, number, attempt, sequence, size_bytes, location,
     hash_bytes, hash_state, hash_blocks) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

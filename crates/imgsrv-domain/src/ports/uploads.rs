@@ -61,7 +61,7 @@ pub trait UploadRepo: Send {
         session: UploadId,
         number: PartNumber,
     ) -> Result<NeighbouringParts, CatalogError>;
-    /// Every recorded part, ascending, without its hash state.
+    /// Every recorded part, ascending, with its hash state.
     async fn list_parts(&mut self, session: UploadId) -> Result<Vec<Part>, CatalogError>;
     /// Records a part, in place of any with its number.
     async fn put_part(&mut self, session: UploadId, part: &Part) -> Result<(), CatalogError>;
@@ -98,6 +98,8 @@ pub trait UploadQueries: Send + Sync {
         digest: Option<&Digest>,
         page: &PageRequest,
     ) -> Result<Page<UploadSession>, CatalogError>;
+    /// Every recorded part of a session, ascending, with its hash state.
+    async fn list_hashed_parts(&self, id: UploadId) -> Result<Vec<Part>, CatalogError>;
     /// The recorded parts of a session after `after`, ascending, at most `limit`, without their hash states.
     async fn list_parts(&self, id: UploadId, after: Option<PartNumber>, limit: u16) -> Result<Vec<Part>, CatalogError>;
     /// The intake of that upload.
