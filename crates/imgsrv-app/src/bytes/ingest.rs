@@ -225,7 +225,9 @@ impl Ingest {
         tx.record_sender(&session.created_by, &claim.digest).await?;
         crash_point("ingest.committing");
         self.0.revision.commit(tx).await?;
-        queued.into_iter().for_each(|queued| queued.start(&self.0));
+        for queued in queued {
+            queued.start(&self.0);
+        }
         self.0.endings.announce(id);
         Ok(true)
     }
