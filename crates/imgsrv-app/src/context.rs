@@ -3,7 +3,7 @@
 use crate::{
     bytes::{checksums::Checksums, space::Space, totals::CollectionTotals},
     content::{audited::AuditedDownloads, fetches::Fetches},
-    work::{endings::Endings, handover::Handover, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
+    work::{endings::Endings, local_queue::LocalQueues, retry::Backoff, revision::LatestRevision, wakeups::Wakeups},
 };
 use imgsrv_domain::{
     access::Visibility,
@@ -135,7 +135,7 @@ pub(crate) struct Context {
     pub(crate) adapters: Adapters,
     pub(crate) settings: Settings,
     pub(crate) wakeups: Wakeups,
-    pub(crate) handover: Handover,
+    pub(crate) local_queues: LocalQueues,
     pub(crate) endings: Endings,
     pub(crate) space: Space,
     pub(crate) fetches: Fetches,

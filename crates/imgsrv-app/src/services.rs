@@ -36,7 +36,7 @@ use crate::{
     work::{
         crash_point::arm_crash_points,
         endings::Endings,
-        handover::Handover,
+        local_queue::LocalQueues,
         retry::retrying,
         revision::LatestRevision,
         runtime::{Handler, WorkError},
@@ -73,7 +73,7 @@ impl Services {
             adapters,
             settings,
             wakeups,
-            handover: Handover::default(),
+            local_queues: LocalQueues::default(),
             endings,
             space,
             fetches,

@@ -279,6 +279,18 @@ impl PublishJob {
         Ok(self.queued(now))
     }
 
+    /// Makes a job wait again whose first attempt was recorded as started and was not begun.
+    #[must_use = "a transition counts once stored"]
+    pub fn withdraw(mut self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        self.require_unfinished("withdraw")?;
+        if let Some(step) = self.current_mut() {
+            step.state = StepState::Queued { started_at: None };
+            step.attempts = 0;
+        }
+        self.0.started_at = None;
+        Ok(self.into_state(JobState::Queued, now))
+    }
+
     /// Queues a failed job again, from the step that failed.
     #[must_use = "a transition counts once stored"]
     pub fn retry(self, now: Timestamp) -> Result<(Self, Event), IllegalTransition> {

@@ -141,7 +141,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Whether no other worker has had the item, so that what was stored with it is as it was then.
+    /// Whether this is the first lease of the item.
     pub const fn is_first(&self) -> bool {
         self.attempt == 1
     }

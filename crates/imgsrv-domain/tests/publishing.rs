@@ -129,6 +129,17 @@ fn a_retry_starts_at_the_failed_step() {
 }
 
 #[test]
+fn a_job_that_was_queued_as_started_and_not_begun_is_as_it_was_before() {
+    let now = Timestamp::from_micros(0);
+    let frozen = draft().freeze(now).expect("frozen").0;
+    let queued = PublishJob::enqueue(JobId::new(Uuid::from_u128(3)), &frozen, now);
+    let started = queued.clone().start(now).expect("started");
+    assert_eq!(started.withdraw(now), Ok(queued.clone()));
+    let (failed, _) = queued.step_failed("no".to_owned(), now).expect("failed");
+    assert!(failed.withdraw(now).is_err());
+}
+
+#[test]
 fn a_stored_job_whose_steps_disagree_with_its_state_is_rejected() {
     let now = Timestamp::from_micros(0);
     let frozen = draft().freeze(now).expect("frozen").0;

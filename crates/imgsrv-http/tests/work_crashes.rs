@@ -179,6 +179,25 @@ async fn a_job_reads_the_replacement_of_a_blob_that_was_quarantined_meanwhile() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_waits_for_the_catalog_lets_the_results_before_it_be_recorded() {
+    let scenario = FailScenario::setup();
+    let (server, job, _) = requested(&qcow2(1)).await;
+    let (resume, mut reached) = stop_at("publish.computed");
+    let worker = server.services.worker(WorkKind::Publish);
+    let mut running = tokio::spawn(async move { worker.run_once().await });
+    reached.recv().await.expect("the first step has computed its result");
+    let writing = server.services.adapters().catalog.begin().await.expect("the only writer");
+    drop(resume);
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut running).await;
+    assert!(waited.is_err(), "both the second step and the result of the first wait for the writer");
+    drop(writing);
+    assert_eq!(running.await.expect("it ends").expect("it succeeds"), Ran::Worked);
+    let job = server.write("GET", &job, None).await.json();
+    assert_eq!((&job["state"], &job["attempt_count"]), (&json!("succeeded"), &json!(1)), "{job}");
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_was_not_trusted_when_its_job_read_it_is_not_published_uninspected() {
     let scenario = FailScenario::setup();
     // It has a backing file.

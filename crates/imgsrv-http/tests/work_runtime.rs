@@ -209,6 +209,40 @@ async fn metadata_whose_request_is_gone_is_stored_at_once() {
     scenario.teardown();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_item_that_no_slot_takes_soon_is_left_to_others() {
+    let scenario = FailScenario::setup();
+    let server = TestServer::start().await;
+    for version in ["1", "2"] {
+        server.draft("debian", version, &qcow2(1)).await;
+    }
+    let freezer = Freezer::at("publish.started");
+    let looks = Arc::new(Looks::default());
+    let backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
+    let schedule = Schedule { slots: 1, poll: POLL, backoff, breaker: Breaker::new(10, POLL) };
+    let (worker, observer) = (server.services.worker(WorkKind::Publish), Arc::clone(&looks));
+    let running = tokio::spawn(async move { worker.run(schedule, observer).await });
+    until("the worker is idle", async || looks.idle.load(Ordering::SeqCst) >= 1).await;
+    let mut jobs = Vec::new();
+    for version in ["1", "2"] {
+        let requested = server.write("POST", &format!("/v1/images/debian/versions/{version}/publish"), None).await;
+        jobs.push(format!("/v1/publish-jobs/{}", requested.json()["job_id"].as_str().expect("a job")));
+    }
+    let job = async |job: &str| {
+        let job = server.write("GET", job, None).await.json();
+        (job["state"].as_str().expect("a state").to_owned(), job["attempt_count"].clone())
+    };
+    assert_eq!(job(&jobs[1]).await, ("running".to_owned(), json!(1)), "it waits in the process that queued it");
+    until("it is released", async || job(&jobs[1]).await == ("queued".to_owned(), json!(0))).await;
+    freezer.thaw.send(()).expect("it waits");
+    for path in &jobs {
+        until("both are published", async || job(path).await == ("succeeded".to_owned(), json!(1))).await;
+    }
+    server.stop.cancel();
+    running.await.expect("it stops");
+    scenario.teardown();
+}
+
 #[tokio::test]
 async fn metadata_that_cannot_be_stored_leaves_no_open_upload() {
     let scenario = FailScenario::setup();

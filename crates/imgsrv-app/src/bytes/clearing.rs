@@ -5,7 +5,7 @@ use crate::{
     intakes::follow,
     work::{
         crash_point::crash_point,
-        handover::{Queued, queue},
+        local_queue::{Queued, queue},
         retry::retrying,
         runtime::{Handler, WorkError},
     },

@@ -10,6 +10,7 @@ use crate::{
     error::blocked_upload,
     work::{
         crash_point::crash_point,
+        detach::detached,
         retry::retrying,
         runtime::{Handler, WorkError},
     },
@@ -49,7 +50,7 @@ impl Handler for Ingest {
     }
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
-        let started = match self.started(lease).await? {
+        let started = match retrying(|| self.started(lease)).await? {
             None => retrying(|| self.start(lease)).await?,
             started => started,
         };
@@ -224,11 +225,16 @@ impl Ingest {
         }
         tx.record_sender(&session.created_by, &claim.digest).await?;
         crash_point("ingest.committing");
-        self.0.revision.commit(tx).await?;
-        for queued in queued {
-            queued.start(&self.0);
-        }
-        self.0.endings.announce(id);
+        let context = Arc::clone(&self.0);
+        // Also when the process stops meanwhile: what was queued must not wait until its lease expires.
+        detached(async move {
+            let committed = context.revision.commit(tx).await;
+            for queued in queued {
+                queued.start(&context);
+            }
+            committed.map(|()| context.endings.announce(id))
+        })
+        .await?;
         Ok(true)
     }
 

@@ -6,7 +6,7 @@ use crate::{
     bytes::admission::Admission,
     context::Context,
     error::{Missing, Result, UseCaseError},
-    work::{crash_point::crash_point, handover::queue, retry::retrying},
+    work::{crash_point::crash_point, local_queue::queue, retry::retrying},
 };
 use imgsrv_domain::{
     audit::Event,
@@ -33,8 +33,8 @@ pub(crate) async fn stage(context: &Context, request: StageRequest, admission: &
     }
 }
 
-/// Commits the end of receiving an upload: its last byte is recorded, and its ingest is queued. If a worker of this process
-/// is free, the ingest starts with that.
+/// Commits the end of receiving an upload: its last byte is recorded, and its ingest is queued. Not cancel-safe: when this is
+/// dropped, the ingest may wait until the lease of its item expires.
 pub(crate) async fn commit_completed(
     context: &Context,
     mut tx: Box<dyn CatalogTx>,
@@ -47,10 +47,10 @@ pub(crate) async fn commit_completed(
     tx.update_upload(started.and_then(Result::ok).as_ref().map_or(session, |(started, _)| started)).await?;
     audit::record(&mut *tx, who.uploader(), event).await?;
     crash_point("complete.committing");
-    tx.commit().await?;
+    let committed = tx.commit().await;
     crash_point("complete.committed");
     queued.start(context);
-    Ok(())
+    committed
 }
 
 /// What recording a staged part returned. If it was refused, its bytes are discarded and its attempt ends. If it failed

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     error::blocked_upload,
     publishing::queue::queue,
-    work::handover::Queued,
+    work::local_queue::Queued,
 };
 use imgsrv_domain::{
     access::{Action, Claimed, Grants, ImageScope, Rights, Sender, Target},

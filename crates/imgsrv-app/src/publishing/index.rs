@@ -13,12 +13,12 @@ use crate::{
 };
 use imgsrv_domain::{
     digest::{BlobClaim, Digest},
-    ids::AttachmentId,
+    ids::{AttachmentId, VersionId},
     inspection::{ImageKind, IncusLayout, IncusProperties, IncusRow, Warning},
     manifest::{Artifact, Attachment, ManifestEntry},
     names::{Format, Variant},
     ports::{BlobError, CatalogError, CatalogTx, TrustedBlob},
-    publish::{PublishJob, StepName},
+    publish::StepName,
     time::Timestamp,
 };
 use imgsrv_inspect::{
@@ -250,8 +250,7 @@ async fn read_metadata(context: &Arc<Context>, blob: &TrustedBlob) -> Result<Con
     }))
 }
 
-pub(super) async fn record(tx: &mut dyn CatalogTx, job: &PublishJob, indexed: &Indexed) -> Result<(), CatalogError> {
-    let version = job.version_id;
+pub(super) async fn record(tx: &mut dyn CatalogTx, version: VersionId, indexed: &Indexed) -> Result<(), CatalogError> {
     for row in &indexed.rows {
         tx.insert_stream_row(version, row).await?;
     }

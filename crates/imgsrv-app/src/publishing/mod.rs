@@ -57,7 +57,7 @@ impl Publishing {
     /// Freezes a draft and queues its job. A digest that neither the caller nor the principal that added it may read counts as
     /// missing. If the version is frozen or published already, returns its job.
     ///
-    /// Cancel-safe: when the caller is dropped, the workers are still woken after the commit.
+    /// Cancel-safe: when the caller is dropped, the workers still learn of the job after the commit.
     #[tracing::instrument(name = "version.publish", level = "debug", skip_all, err(level = "debug"),
         fields(image.name = %image, version.name = %version))]
     pub async fn publish(&self, who: &Writer, image: &ImageName, version: &VersionName) -> Result<Requested> {
@@ -96,9 +96,10 @@ impl Publishing {
             tx.update_version(&version).await?;
             audit::record(&mut *tx, actor, event.with(id)).await?;
             crash_point("freeze.committing");
-            tx.commit().await?;
+            let committed = tx.commit().await;
             crash_point("freeze.committed");
             queued.start(&self.0);
+            committed?;
             Ok::<_, UseCaseError>(Requested { version, job: id, started: true })
         })
         .await

@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    work::handover::{self, Queued},
+    work::local_queue::{self, Queued},
 };
 use imgsrv_domain::{
     ports::{CatalogError, CatalogTx},
@@ -10,9 +10,9 @@ use imgsrv_domain::{
     work::WorkName,
 };
 
-/// Stores a new job and queues it. If a worker of this process is free, the job starts with that.
+/// Stores a new job and queues it; it is stored as running if it is queued here.
 pub(crate) async fn queue(context: &Context, tx: &mut dyn CatalogTx, job: PublishJob) -> Result<Queued, CatalogError> {
-    let queued = handover::queue(context, tx, WorkName::publish(job.id)).await?;
+    let queued = local_queue::queue(context, tx, WorkName::publish(job.id)).await?;
     let started = queued.is_here().then(|| job.clone().start(tx.now()));
     tx.insert_job(&started.and_then(Result::ok).unwrap_or(job)).await?;
     Ok(queued)

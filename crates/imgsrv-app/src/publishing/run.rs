@@ -16,15 +16,40 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use futures::FutureExt;
 use imgsrv_domain::{
     ids::JobId,
     ports::{CatalogError, CatalogTx, TrustedBlob},
     publish::{JobState, PublishJob, StepName},
     work::{Lease, WorkKind},
 };
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// A step that has ended.
+pub(super) struct Ended {
+    pub(super) step: StepName,
+    pub(super) outcome: Outcome,
+    pub(super) at: Instant,
+}
+
+/// Why results of steps were not recorded.
+enum Unrecorded {
+    /// Another worker has acquired the item.
+    Lost,
+    /// The catalog failed.
+    Failed(CatalogError),
+}
+
+impl From<Unrecorded> for Result<(), WorkError> {
+    fn from(unrecorded: Unrecorded) -> Self {
+        match unrecorded {
+            Unrecorded::Lost => Ok(()),
+            Unrecorded::Failed(error) => Err(error.into()),
+        }
+    }
+}
 
 /// The handler that runs publish jobs.
 pub(crate) struct RunJob(pub(crate) Arc<Context>);
@@ -36,7 +61,7 @@ impl Handler for RunJob {
     }
 
     async fn run(&self, lease: &Lease) -> Result<(), WorkError> {
-        let started = match self.started(lease).await? {
+        let started = match retrying(|| self.started(lease)).await? {
             None => retrying(|| self.start(lease)).await?,
             started => started,
         };
@@ -50,6 +75,14 @@ impl Handler for RunJob {
     async fn requeue(&self, tx: &mut dyn CatalogTx, subject: Uuid) -> Result<(), CatalogError> {
         let Some(job) = tx.lock_job(JobId::new(subject)).await? else { return Ok(()) };
         match job.requeue(tx.now()) {
+            Ok(job) => tx.update_job(&job).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn withdraw(&self, tx: &mut dyn CatalogTx, subject: Uuid) -> Result<(), CatalogError> {
+        let Some(job) = tx.lock_job(JobId::new(subject)).await? else { return Ok(()) };
+        match job.withdraw(tx.now()) {
             Ok(job) => tx.update_job(&job).await,
             Err(_) => Ok(()),
         }
@@ -96,17 +129,32 @@ impl RunJob {
         let (mut publication, mut ended) = (None, Vec::new());
         let (mut recorded, mut since) = (0, Instant::now());
         for step in job.remaining_steps().map(|step| step.name) {
-            let outcome = {
+            let computed = {
                 let mut computing = pin!(self.compute(job, step, &mut publication, &ended));
                 match tokio::time::timeout_at(since + record_within(), &mut computing).await {
-                    Ok(outcome) => outcome?,
+                    Ok(computed) => computed,
                     Err(_) => {
-                        if !self.record(job.id, lease, &ended[recorded..]).await? {
-                            return Ok(());
+                        // Both at once: the step may have a connection of the catalog that recording waits for.
+                        let recording = self.record(job.id, lease, &ended[recorded..]);
+                        let computed = async { Ok(computing.await) };
+                        match tokio::try_join!(recording, computed) {
+                            Ok(((), computed)) => {
+                                (recorded, since) = (ended.len(), Instant::now());
+                                computed
+                            }
+                            Err(unrecorded) => return unrecorded.into(),
                         }
-                        (recorded, since) = (ended.len(), Instant::now());
-                        computing.await?
                     }
+                }
+            };
+            let outcome = match computed {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // The steps before it have succeeded.
+                    return match self.record(job.id, lease, &ended[recorded..]).await {
+                        Ok(()) => Err(error),
+                        Err(unrecorded) => unrecorded.into(),
+                    };
                 }
             };
             crash_point("publish.computed");
@@ -114,19 +162,18 @@ impl RunJob {
                 publication.inspected(&validated.inspections);
             }
             let has_failed = matches!(outcome, Outcome::Failed(_));
-            ended.push((step, outcome));
+            ended.push(Ended { step, outcome, at: Instant::now() });
             if has_failed {
                 break;
             }
             if since.elapsed() >= record_within() {
-                if !self.record(job.id, lease, &ended[recorded..]).await? {
-                    return Ok(());
+                if let Err(unrecorded) = self.record(job.id, lease, &ended[recorded..]).await {
+                    return unrecorded.into();
                 }
                 (recorded, since) = (ended.len(), Instant::now());
             }
         }
-        self.record(job.id, lease, &ended[recorded..]).await?;
-        Ok(())
+        self.record(job.id, lease, &ended[recorded..]).await.or_else(Into::into)
     }
 
     /// Computes the result of `step` after those that have `ended`.
@@ -136,7 +183,18 @@ impl RunJob {
         job: &PublishJob,
         step: StepName,
         publication: &mut Option<Publication>,
-        ended: &[(StepName, Outcome)],
+        ended: &[Ended],
+    ) -> Result<Outcome, WorkError> {
+        let computing = AssertUnwindSafe(self.try_to_compute(job, step, publication, ended));
+        computing.catch_unwind().await.unwrap_or(Err(WorkError::Panic))
+    }
+
+    async fn try_to_compute(
+        &self,
+        job: &PublishJob,
+        step: StepName,
+        publication: &mut Option<Publication>,
+        ended: &[Ended],
     ) -> Result<Outcome, WorkError> {
         loop {
             match steps::run(&self.0, job, step, publication, ended).await {
@@ -153,30 +211,24 @@ impl RunJob {
         }
     }
 
-    /// Records the ends of steps, if there are any. Returns whether the lease was valid.
-    async fn record(&self, id: JobId, lease: &Lease, ended: &[(StepName, Outcome)]) -> Result<bool, CatalogError> {
+    /// Records the ends of steps, if there are any.
+    async fn record(&self, id: JobId, lease: &Lease, ended: &[Ended]) -> Result<(), Unrecorded> {
         if ended.is_empty() {
-            return Ok(true);
+            return Ok(());
         }
-        let is_recorded = retrying(|| self.try_to_record(id, lease, ended)).await?;
-        if is_recorded {
+        if retrying(|| self.try_to_record(id, lease, ended)).await.map_err(Unrecorded::Failed)? {
             crash_point("publish.recorded");
-        } else {
-            tracing::warn!(publish_job.id = %id, "lease lost: publish step result discarded");
+            return Ok(());
         }
-        Ok(is_recorded)
+        tracing::warn!(publish_job.id = %id, "lease lost: publish step result discarded");
+        Err(Unrecorded::Lost)
     }
 
-    /// Records the ends of steps and their results in one transaction, which the lease fences.
-    async fn try_to_record(
-        &self,
-        id: JobId,
-        lease: &Lease,
-        ended: &[(StepName, Outcome)],
-    ) -> Result<bool, CatalogError> {
+    /// Records the ends of steps and their results in one transaction, which the lease fences; returns whether it was valid.
+    async fn try_to_record(&self, id: JobId, lease: &Lease, ended: &[Ended]) -> Result<bool, CatalogError> {
         let mut tx = self.0.catalog.begin().await?;
         // The last result ends the job, whatever it is.
-        let is_last = matches!(ended.last(), Some((_, Outcome::Ready | Outcome::Failed(_))));
+        let is_last = ended.last().is_some_and(|ended| matches!(ended.outcome, Outcome::Ready | Outcome::Failed(_)));
         let is_leased = if is_last {
             tx.finish_work(lease).await?
         } else {
@@ -186,18 +238,27 @@ impl RunJob {
             return Ok(false);
         }
         let Some(mut job) = tx.lock_job(id).await? else { return Ok(false) };
+        let mut locked = match ended.last() {
+            Some(Ended { outcome: Outcome::Ready, .. }) => Some(steps::lock(&mut *tx, &job).await?),
+            _ => None,
+        };
         let (now, mut published) = (tx.now(), None);
-        for (step, outcome) in ended {
+        for Ended { step, outcome, at } in ended {
             if job.current_step().map(|step| step.name) != Some(*step) {
                 return Ok(false);
             }
-            let stepped = match steps::record(&self.0, &mut *tx, &job, outcome).await? {
-                Recorded::Done => job.step_succeeded(now).map(|job| (job, None)),
+            let failed = match steps::record(&self.0, &mut *tx, &job, outcome, &mut locked).await? {
+                Recorded::Done => None,
                 Recorded::Published(image) => {
                     published = Some(image);
-                    job.step_succeeded(now).map(|job| (job, None))
+                    None
                 }
-                Recorded::Failed(reason) => job.step_failed(reason, now).map(|(job, event)| (job, Some(event))),
+                Recorded::Failed(reason) => Some(reason),
+            };
+            let at = now.minus(at.elapsed()).max(job.updated_at);
+            let stepped = match failed {
+                None => job.step_succeeded(at).map(|job| (job, None)),
+                Some(reason) => job.step_failed(reason, at).map(|(job, event)| (job, Some(event))),
             };
             let Ok((next, event)) = stepped else { return Ok(false) };
             job = next;
@@ -208,13 +269,13 @@ impl RunJob {
         }
         tx.update_job(&job).await?;
         if let Some(image) = published {
-            let lists_nothing = ended.iter().any(|(_, outcome)| outcome.lists_nothing());
-            steps::announce(&mut *tx, image, &job, !lists_nothing).await?;
+            let lists_nothing = ended.iter().any(|ended| ended.outcome.lists_nothing());
+            steps::announce(&mut *tx, image, job.version_id, !lists_nothing).await?;
         }
         crash_point("publish.committing");
-        match job.state {
-            JobState::Succeeded => self.0.revision.commit(tx).await?,
-            _ => tx.commit().await?,
+        match published {
+            Some(_) => self.0.revision.commit(tx).await?,
+            None => tx.commit().await?,
         }
         Ok(true)
     }

@@ -9,14 +9,17 @@ use crate::{
         error::StepError,
         index::{self, Indexed},
         publication::Publication,
+        run::Ended,
         validate::{self, Validated},
     },
 };
 use imgsrv_domain::{
     ids::{ImageId, VersionId},
+    intake::Intake,
     manifest::Unpublishable,
     ports::{CatalogError, CatalogTx},
     publish::{PublishJob, StepName},
+    version::Version,
 };
 use std::sync::Arc;
 
@@ -44,14 +47,14 @@ pub(super) async fn run(
     job: &PublishJob,
     step: StepName,
     publication: &mut Option<Publication>,
-    ended: &[(StepName, Outcome)],
+    ended: &[Ended],
 ) -> Result<Outcome, StepError> {
     let publication = match publication {
         Some(read) => read,
         unread => {
             let read = unread.insert(Publication::read(context, job).await?);
-            for (_, outcome) in ended {
-                if let Outcome::Validated(validated) = outcome {
+            for ended in ended {
+                if let Outcome::Validated(validated) = &ended.outcome {
                     read.inspected(&validated.inspections);
                 }
             }
@@ -75,46 +78,68 @@ pub(super) enum Recorded {
     Failed(String),
 }
 
-/// Records the result of the current step of `job`.
+/// Records the result of the current step of `job`. What the last step changes may be `locked` already.
 pub(super) async fn record(
     context: &Arc<Context>,
     tx: &mut dyn CatalogTx,
     job: &PublishJob,
     outcome: &Outcome,
+    locked: &mut Option<Locked>,
 ) -> Result<Recorded, CatalogError> {
     match outcome {
         Outcome::Failed(reason) => Ok(Recorded::Failed(reason.clone())),
-        Outcome::Indexed(indexed) => index::record(tx, job, indexed).await.map(|()| Recorded::Done),
-        Outcome::Validated(validated) => validate::record(tx, job, validated).await.map(|()| Recorded::Done),
-        Outcome::Ready => finalize(context, tx, job).await,
+        Outcome::Indexed(indexed) => index::record(tx, job.version_id, indexed).await.map(|()| Recorded::Done),
+        Outcome::Validated(validated) => validate::record(tx, job.version_id, validated).await.map(|()| Recorded::Done),
+        Outcome::Ready => {
+            let locked = match locked.take() {
+                Some(locked) => locked,
+                None => lock(tx, job).await?,
+            };
+            finalize(context, tx, locked).await
+        }
     }
 }
 
-/// Tells readers that the version of `job` is published. The last change of its transaction: all publications wait for the
-/// catalog revision, from here to the commit.
+/// What the publication of a version changes beside the version itself, locked.
+pub(super) struct Locked {
+    intake: Option<Intake>,
+    version: Option<Version>,
+}
+
+/// Locks what the last step changes, in the order of locks: results of earlier steps lock the version as well.
+pub(super) async fn lock(tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<Locked, CatalogError> {
+    let intake = tx.lock_intake_of_job(job.id).await?;
+    tx.lock_image(&job.image).await?;
+    let version = tx.lock_version_by_id(job.version_id).await?;
+    Ok(Locked { intake, version })
+}
+
+/// Tells readers that a version of `image` is published: the last changes of the transaction, because every publication waits
+/// for the catalog revision, from here to the commit.
 pub(super) async fn announce(
     tx: &mut dyn CatalogTx,
     image: ImageId,
-    job: &PublishJob,
+    version: VersionId,
     may_be_listed: bool,
 ) -> Result<(), CatalogError> {
     tx.bump_catalog_revision(image).await?;
     if may_be_listed {
-        tx.publish_stream_rows(job.version_id).await?;
+        tx.publish_stream_rows(version).await?;
     }
     Ok(())
 }
 
-async fn finalize(context: &Arc<Context>, tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<Recorded, CatalogError> {
-    if let Some(why) = untrusted(tx, job.version_id).await? {
-        return Ok(Recorded::Failed(why.to_string()));
-    }
-    // In the order of locks.
-    let intake = tx.lock_intake_of_job(job.id).await?;
-    tx.lock_image(&job.image).await?;
-    let Some(version) = tx.lock_version_by_id(job.version_id).await? else {
+async fn finalize(
+    context: &Arc<Context>,
+    tx: &mut dyn CatalogTx,
+    Locked { intake, version }: Locked,
+) -> Result<Recorded, CatalogError> {
+    let Some(version) = version else {
         return Ok(Recorded::Failed("the version no longer exists".to_owned()));
     };
+    if let Some(why) = untrusted(tx, version.id).await? {
+        return Ok(Recorded::Failed(why.to_string()));
+    }
     let (version, event) = match version.publish(tx.now()) {
         Ok(published) => published,
         Err(illegal) => return Ok(Recorded::Failed(illegal.to_string())),

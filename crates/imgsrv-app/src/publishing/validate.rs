@@ -7,12 +7,12 @@ use crate::{
 use imgsrv_domain::{
     digest::Digest,
     files::check_spellings,
-    ids::ArtifactId,
+    ids::{ArtifactId, VersionId},
     inspection::{Inspection, Warning},
     manifest::Unpublishable,
     packages::PackageList,
     ports::{CatalogError, CatalogTx},
-    publish::{PublishJob, StepName},
+    publish::StepName,
 };
 use std::sync::Arc;
 
@@ -66,10 +66,9 @@ pub(super) async fn run(context: &Arc<Context>, publication: &Publication) -> Re
 
 pub(super) async fn record(
     tx: &mut dyn CatalogTx,
-    job: &PublishJob,
+    version: VersionId,
     validated: &Validated,
 ) -> Result<(), CatalogError> {
-    let version = job.version_id;
     for (artifact, inspection) in &validated.inspections {
         tx.insert_inspection(version, *artifact, inspection).await?;
     }

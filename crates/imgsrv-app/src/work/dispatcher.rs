@@ -6,7 +6,7 @@ use crate::{
     work::{
         retry::Backoff,
         runtime::{Ran, WorkError, WorkObserver},
-        worker::Worker,
+        worker::{Worker, not_recorded},
     },
 };
 use imgsrv_domain::{
@@ -21,9 +21,9 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 /// The shortest pause after a look that found nothing, also when an item is due: another node may be acquiring it.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Items that may be handed to a process for each of its slots, most of which wait for one.
-const SEATS_OF_SLOT: usize = 4;
-/// How long such an item waits for a slot.
+/// Room of the local queue for each slot: most of the items wait for one.
+const ROOM_OF_SLOT: usize = 4;
+/// How long an item of the local queue waits for a slot at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// When workers run.
@@ -58,28 +58,31 @@ struct Outcomes<'a> {
 }
 
 impl Worker {
-    /// Works on items as they become due or are handed over, until the process stops. Returns when no attempt runs any more.
+    /// Works on items as they become due or arrive in the local queue, until the process stops. Returns when no attempt runs
+    /// any more.
+    ///
+    /// The local queue admits items only while nothing else is due, so that new work overtakes no other.
     pub async fn run(&self, schedule: Schedule, observer: Arc<dyn WorkObserver>) {
         let Schedule { slots, poll, backoff, breaker } = schedule;
-        let Context { stop, wakeups, handover, adapters, .. } = &*self.context;
-        let (kind, desk, seats) = (self.kind(), handover.of(self.kind()), slots * SEATS_OF_SLOT);
+        let Context { stop, wakeups, local_queues, adapters, .. } = &*self.context;
+        let (kind, local, room) = (self.kind(), local_queues.of(self.kind()), slots * ROOM_OF_SLOT);
         let slots = Arc::new(Semaphore::new(slots));
         let mut outcomes = Outcomes { kind, clock: &*adapters.clock, breaker, observer: &*observer };
         let mut attempts = JoinSet::new();
-        let begin_handed = |attempts: &mut JoinSet<_>| {
-            for (leased, seat) in desk.handed() {
+        let begin_local = |attempts: &mut JoinSet<_>| {
+            for (leased, permit) in local.take() {
                 let (worker, slots) = (self.clone(), Arc::clone(&slots));
                 attempts.spawn(async move {
-                    let _seat = seat;
+                    let _permit = permit;
                     worker.attempt_soon(leased, slots).await
                 });
             }
         };
         // Until when nothing is due, unless a worker is woken.
         let mut idle_until = None;
-        desk.open(seats);
+        local.add_room(room);
         while !stop.is_cancelled() {
-            begin_handed(&mut attempts);
+            begin_local(&mut attempts);
             let next = match (outcomes.paused(), idle_until.filter(|until| *until > Instant::now())) {
                 (Some(pause), _) => Next::Paused(pause),
                 (None, Some(until)) => Next::Idle(until),
@@ -87,10 +90,11 @@ impl Worker {
                     Err(_) => Next::Full,
                     Ok(slot) => match self.acquire(None).await {
                         Ok(Some(leased)) => {
+                            local.set_open(false);
                             let worker = self.clone();
                             attempts.spawn(async move {
                                 let _slot = slot;
-                                worker.attempt(leased).await
+                                worker.attempt(leased).await.map(|()| Ran::Worked)
                             });
                             continue;
                         }
@@ -106,6 +110,7 @@ impl Worker {
                 },
             };
             idle_until = if let Next::Idle(until) = next { Some(until) } else { None };
+            local.set_open(idle_until.is_some());
             let woken = async {
                 match next {
                     Next::Full => drop(slots.acquire().await),
@@ -120,33 +125,34 @@ impl Worker {
                     idle_until = idle_until.filter(|_| ended.is_ok());
                     outcomes.ended(ended);
                 }
-                () = desk.arrived() => {}
+                () = local.arrived() => {}
                 () = woken => idle_until = None,
                 () = stop.cancelled() => {}
             }
         }
-        // Attempts release their leases, and so do those of work that is still handed over.
-        let mut closed = pin!(desk.close(seats));
+        // The attempts release their leases, and so do those of items that still arrive.
+        let mut closed = pin!(local.close(room));
         loop {
-            begin_handed(&mut attempts);
+            begin_local(&mut attempts);
             tokio::select! {
                 () = &mut closed => break,
-                () = desk.arrived() => {}
+                () = local.arrived() => {}
                 Some(_) = attempts.join_next() => {}
             }
         }
         while attempts.join_next().await.is_some() {}
     }
 
-    /// Works on an item that was handed over once a slot is free. If none becomes free soon, other processes may have one.
-    async fn attempt_soon(&self, leased: LeasedWork, slots: Arc<Semaphore>) -> Result<(), WorkError> {
+    /// Works on an item of the local queue once a slot is free. If none becomes free soon, another process may have one.
+    async fn attempt_soon(&self, leased: LeasedWork, slots: Arc<Semaphore>) -> Result<Ran, WorkError> {
         let longest = LONGEST_WAIT.min(self.context.settings.lease_term / 3);
-        if let Ok(Ok(_slot)) = tokio::time::timeout(longest, slots.acquire_owned()).await {
-            return self.attempt(leased).await;
+        let waiting = self.context.stop.run_until_cancelled(tokio::time::timeout(longest, slots.acquire_owned()));
+        if let Some(Ok(Ok(_slot))) = waiting.await {
+            return self.attempt(leased).await.map(|()| Ran::Worked);
         }
-        self.release(&leased.lease).await?;
+        self.withdraw(&leased.lease).await.inspect_err(not_recorded)?;
         self.context.wakeups.wake(self.kind());
-        Ok(())
+        Ok(Ran::Idle)
     }
 
     /// The time until something is due, as far as that is known.
@@ -163,9 +169,11 @@ impl Outcomes<'_> {
         self.breaker.open_until(now).map(|until| until.since(now))
     }
 
-    fn ended(&mut self, ended: Result<(), WorkError>) {
+    fn ended(&mut self, ended: Result<Ran, WorkError>) {
         match ended {
-            Ok(()) => self.succeeded(Ran::Worked),
+            Ok(Ran::Worked) => self.succeeded(Ran::Worked),
+            // It was not begun, which says nothing of whether it would have succeeded.
+            Ok(Ran::Idle) => {}
             Err(error) => drop(self.failed(&error)),
         }
     }

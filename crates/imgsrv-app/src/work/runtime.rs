@@ -57,6 +57,11 @@ pub(crate) trait Handler: Send + Sync {
         Ok(())
     }
 
+    /// Records that the subject waits again, whose item was queued in this process as one that had started and was not begun.
+    async fn withdraw(&self, tx: &mut dyn CatalogTx, subject: Uuid) -> Result<(), CatalogError> {
+        self.requeue(tx, subject).await
+    }
+
     /// Fails the subject for `reason`.
     async fn fail(&self, _tx: &mut dyn CatalogTx, _subject: Uuid, _reason: &str) -> Result<(), CatalogError> {
         Ok(())

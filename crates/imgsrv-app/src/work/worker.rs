@@ -170,12 +170,25 @@ impl Worker {
         .await
     }
 
-    /// Makes the item due at once: this process is stopping or busy.
-    pub(super) async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
+    /// Makes the item due at once for another process: this one is stopping.
+    async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             if tx.release_work(lease).await? {
                 self.handler.requeue(&mut *tx, lease.work.subject).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The same for an item that was queued here and not begun.
+    pub(super) async fn withdraw(&self, lease: &Lease) -> Result<(), CatalogError> {
+        retrying(|| async {
+            let mut tx = self.context.catalog.begin().await?;
+            if tx.release_work(lease).await? {
+                self.handler.withdraw(&mut *tx, lease.work.subject).await?;
                 tx.commit().await?;
             }
             Ok(())
@@ -229,7 +242,7 @@ impl Worker {
     }
 }
 
-fn not_recorded(error: &CatalogError) {
+pub(super) fn not_recorded(error: &CatalogError) {
     tracing::warn!(error = error_chain::text(error), "end of the attempt could not be recorded; its lease will expire");
 }
 
