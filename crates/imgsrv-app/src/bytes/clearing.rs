@@ -5,7 +5,7 @@ use crate::{
     intakes::follow,
     work::{
         crash_point::crash_point,
-        local_queue::{Queued, queue},
+        queued::{Queued, queue},
         retry::retrying,
         runtime::{Handler, WorkError},
     },

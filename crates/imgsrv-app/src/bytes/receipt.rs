@@ -6,7 +6,7 @@ use crate::{
     bytes::admission::Admission,
     context::Context,
     error::{Missing, Result, UseCaseError},
-    work::{crash_point::crash_point, local_queue::queue, retry::retrying},
+    work::{crash_point::crash_point, queued::queue, retry::retrying},
 };
 use imgsrv_domain::{
     audit::Event,

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     error::blocked_upload,
     publishing::queue::queue,
-    work::local_queue::Queued,
+    work::queued::Queued,
 };
 use imgsrv_domain::{
     access::{Action, Claimed, Grants, ImageScope, Rights, Sender, Target},

@@ -7,7 +7,7 @@ use crate::{
     publishing::{
         error::StepError,
         publication::Publication,
-        steps::{self, Outcome, Recorded},
+        steps::{self, Ended, Outcome, Recorded},
     },
     work::{
         crash_point::{crash_point, is_switched_on},
@@ -26,13 +26,6 @@ use imgsrv_domain::{
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// A step that has ended.
-pub(super) struct Ended {
-    pub(super) step: StepName,
-    pub(super) outcome: Outcome,
-    pub(super) at: Instant,
-}
 
 /// Why results of steps were not recorded.
 enum Unrecorded {

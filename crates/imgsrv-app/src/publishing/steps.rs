@@ -9,7 +9,6 @@ use crate::{
         error::StepError,
         index::{self, Indexed},
         publication::Publication,
-        run::Ended,
         validate::{self, Validated},
     },
 };
@@ -22,6 +21,7 @@ use imgsrv_domain::{
     version::Version,
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The result of a step.
 pub(super) enum Outcome {
@@ -31,6 +31,13 @@ pub(super) enum Outcome {
     Ready,
     /// The step fails permanently.
     Failed(String),
+}
+
+/// A step that has ended.
+pub(super) struct Ended {
+    pub(super) step: StepName,
+    pub(super) outcome: Outcome,
+    pub(super) at: Instant,
 }
 
 impl Outcome {
@@ -72,7 +79,7 @@ pub(super) async fn run(
 pub(super) enum Recorded {
     /// Its result.
     Done,
-    /// The publication of a version of this image, which is still to be announced.
+    /// The publication of a version of this image, which readers do not know of yet.
     Published(ImageId),
     /// Nothing: the step fails permanently for this reason.
     Failed(String),
@@ -114,7 +121,7 @@ pub(super) async fn lock(tx: &mut dyn CatalogTx, job: &PublishJob) -> Result<Loc
     Ok(Locked { intake, version })
 }
 
-/// Tells readers that a version of `image` is published: the last changes of the transaction, because every publication waits
+/// Makes known to readers that a version of `image` is published: the last changes of the transaction, because every publication waits
 /// for the catalog revision, from here to the commit.
 pub(super) async fn announce(
     tx: &mut dyn CatalogTx,

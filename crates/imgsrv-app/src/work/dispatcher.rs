@@ -21,8 +21,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 /// The shortest pause after a look that found nothing, also when an item is due: another node may be acquiring it.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Room of the local queue for each slot: most of the items wait for one.
-const ROOM_OF_SLOT: usize = 4;
+/// Items of the local queue for each slot: most of them wait for one.
+const QUEUED_OF_SLOT: usize = 4;
 /// How long an item of the local queue waits for a slot at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ impl Worker {
     pub async fn run(&self, schedule: Schedule, observer: Arc<dyn WorkObserver>) {
         let Schedule { slots, poll, backoff, breaker } = schedule;
         let Context { stop, wakeups, local_queues, adapters, .. } = &*self.context;
-        let (kind, local, room) = (self.kind(), local_queues.of(self.kind()), slots * ROOM_OF_SLOT);
+        let (kind, local, capacity) = (self.kind(), local_queues.of(self.kind()), slots * QUEUED_OF_SLOT);
         let slots = Arc::new(Semaphore::new(slots));
         let mut outcomes = Outcomes { kind, clock: &*adapters.clock, breaker, observer: &*observer };
         let mut attempts = JoinSet::new();
@@ -80,7 +80,7 @@ impl Worker {
         };
         // Until when nothing is due, unless a worker is woken.
         let mut idle_until = None;
-        local.add_room(room);
+        local.extend(capacity);
         while !stop.is_cancelled() {
             begin_local(&mut attempts);
             let next = match (outcomes.paused(), idle_until.filter(|until| *until > Instant::now())) {
@@ -131,7 +131,7 @@ impl Worker {
             }
         }
         // The attempts release their leases, and so do those of items that still arrive.
-        let mut closed = pin!(local.close(room));
+        let mut closed = pin!(local.close(capacity));
         loop {
             begin_local(&mut attempts);
             tokio::select! {

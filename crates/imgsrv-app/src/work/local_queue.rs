@@ -1,11 +1,7 @@
 //! Queues of this process: new work is leased to it in the transaction that queues the work, and starts without being looked
 //! for. That saves the transactions that acquire an item and start its subject.
 
-use crate::context::Context;
-use imgsrv_domain::{
-    ports::{CatalogError, CatalogTx},
-    work::{LeasedWork, WorkKind, WorkName},
-};
+use imgsrv_domain::work::{LeasedWork, WorkKind};
 use std::{
     mem,
     sync::{
@@ -32,7 +28,7 @@ pub(super) struct LocalQueue {
 /// Admits one item, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    kind: WorkKind,
+    pub(super) kind: WorkKind,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -43,43 +39,6 @@ impl Default for LocalQueue {
     }
 }
 
-/// An item that a transaction has queued.
-#[must_use = "the workers learn of it by `start`"]
-pub(crate) enum Queued {
-    /// It is leased to this process, whose workers begin or release it soon.
-    Here(Permit, LeasedWork),
-    /// Workers of any process acquire it.
-    Anywhere(WorkKind),
-}
-
-impl Queued {
-    /// Whether it is leased to this process, so that its subject can be stored as one that has started.
-    pub(crate) const fn is_here(&self) -> bool {
-        matches!(self, Self::Here(..))
-    }
-
-    /// Tells the workers of the item, after the commit. If that failed and nothing was committed, they find no item.
-    pub(crate) fn start(self, context: &Context) {
-        match self {
-            Self::Here(permit, leased) => context.local_queues.of(permit.kind).push(leased, permit),
-            Self::Anywhere(kind) => context.wakeups.wake(kind),
-        }
-    }
-}
-
-/// Queues new work, in the local queue if that admits it. If the process dies after the commit, other workers acquire the
-/// item when its lease has expired.
-pub(crate) async fn queue(context: &Context, tx: &mut dyn CatalogTx, work: WorkName) -> Result<Queued, CatalogError> {
-    let settings = &context.settings;
-    if let Some(permit) = context.local_queues.of(work.kind).admit(work.kind)
-        && let Some(leased) = tx.enqueue_leased_work(work, &settings.worker, settings.lease_term).await?
-    {
-        return Ok(Queued::Here(permit, leased));
-    }
-    tx.enqueue_work(work).await?;
-    Ok(Queued::Anywhere(work.kind))
-}
-
 impl LocalQueues {
     pub(super) fn of(&self, kind: WorkKind) -> &LocalQueue {
         &self.0[kind as usize]
@@ -87,8 +46,8 @@ impl LocalQueues {
 }
 
 impl LocalQueue {
-    /// Makes room for so many items, when workers begin to run.
-    pub(super) fn add_room(&self, items: usize) {
+    /// Lets the queue have so many more items, when workers begin to run.
+    pub(super) fn extend(&self, items: usize) {
         self.permits.add_permits(items);
     }
 
@@ -98,20 +57,22 @@ impl LocalQueue {
     }
 
     /// Admits nothing from now on, and completes when every item that was admitted has ended.
-    pub(super) async fn close(&self, room: usize) {
-        let all = u32::try_from(room).unwrap_or(u32::MAX);
+    pub(super) async fn close(&self, capacity: usize) {
+        let all = u32::try_from(capacity).unwrap_or(u32::MAX);
         if let Ok(permits) = self.permits.acquire_many(all).await {
             permits.forget();
         }
     }
 
-    fn admit(&self, kind: WorkKind) -> Option<Permit> {
+    /// Admits an item, if the queue is open and not full.
+    pub(super) fn admit(&self, kind: WorkKind) -> Option<Permit> {
         let is_open = self.is_open.load(Ordering::SeqCst);
         let permit = is_open.then(|| Arc::clone(&self.permits).try_acquire_owned())?.ok()?;
         Some(Permit { kind, _permit: permit })
     }
 
-    fn push(&self, leased: LeasedWork, permit: Permit) {
+    /// Adds a leased item.
+    pub(super) fn push(&self, leased: LeasedWork, permit: Permit) {
         self.items.lock().unwrap_or_else(PoisonError::into_inner).push((leased, permit));
         self.arrived.notify_one();
     }

@@ -5,6 +5,7 @@ pub(crate) mod detach;
 pub(crate) mod dispatcher;
 pub(crate) mod endings;
 pub(crate) mod local_queue;
+pub(crate) mod queued;
 pub(crate) mod recurrence;
 pub(crate) mod retry;
 pub(crate) mod revision;
