@@ -16,6 +16,7 @@ mod scale_out;
 mod site;
 mod small;
 mod table;
+mod tls;
 mod wrk;
 
 use crate::{
@@ -33,6 +34,8 @@ use table::Row;
 enum Group {
     /// Downloads of the whole file
     Download,
+    /// The same over TLS
+    Tls,
     /// A download of a file that is not in the page cache
     Cold,
     /// Ranges at random offsets
@@ -130,6 +133,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Group::Manifest,
         Group::Latency,
         Group::Download,
+        Group::Tls,
         Group::Cold,
         Group::Memory,
         Group::Client,
@@ -144,6 +148,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for group in all.into_iter().filter(|group| options.groups.is_empty() || options.groups.contains(group)) {
         let measured = match group {
             Group::Download => bulk::downloads(&site, options),
+            Group::Tls => tls::downloads(options),
             Group::Cold => bulk::cold(&site, options),
             Group::Ranges => small::ranges(&site, options),
             Group::Manifest => small::manifests(&site, options),

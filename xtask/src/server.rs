@@ -52,8 +52,7 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
+        terminate(&mut self.child);
     }
 }
 
@@ -179,6 +178,41 @@ impl Server {
             }
         }
     }
+}
+
+/// A server with TLS that ends with the task.
+pub(crate) struct TlsServer {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        terminate(&mut self.child);
+    }
+}
+
+impl TlsServer {
+    /// Starts the server, with a certificate of its own authority, on what an earlier one without TLS left below `scratch`.
+    pub(crate) fn resume(scratch: &Path, listen: &str) -> Result<Self> {
+        let child = command(scratch, listen, &[]).arg("--tls-self-signed").stdout(Stdio::null()).spawn()?;
+        let server = Self { child, url: format!("https://{listen}") };
+        let end = Instant::now() + Duration::from_mins(1);
+        while Instant::now() < end {
+            let ready = Command::new("curl").args(["-skf", &format!("{}/readyz", server.url)]).status()?;
+            if ready.success() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("the server with TLS is not ready".into())
+    }
+}
+
+/// Stops a server, and waits until it has ended.
+fn terminate(child: &mut Child) {
+    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let _ = child.wait();
 }
 
 /// The command that starts a server on a data folder below `scratch`, which it shows.

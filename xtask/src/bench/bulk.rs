@@ -82,7 +82,7 @@ fn forget(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn download(url: &str, connections: u64) -> Result<()> {
+pub(super) fn download(url: &str, connections: u64) -> Result<()> {
     let start = || curl(url, None).args(["-o", "/dev/null"]).stderr(Stdio::inherit()).spawn();
     let children: Vec<Child> = (0..connections).map(|_| start()).collect::<std::io::Result<_>>()?;
     for mut child in children {

@@ -2,17 +2,19 @@
 
 use super::{
     Options,
-    site::{Site, curl, publish, seconds},
+    site::{Site, curl, publish, seconds, upload},
     table::{MIB, MILLISECONDS, Row, Target},
 };
 use crate::{
+    demo::digest,
     server::text,
     shell::{Result, output},
 };
 use serde_json::{Value, json};
 use std::{
-    fs,
+    fs::{self, File},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -20,6 +22,8 @@ use std::{
 /// Operations of each kind: the figure of a round is their median.
 const OPERATIONS: usize = 25;
 const SLOW_DOWNLOADS: usize = 256;
+/// How many times as large as the published file the large one is, which is sparse.
+const LARGE: u64 = 16;
 
 /// From completion to `ready`, publishing a small version, and beginning an upload of a trusted digest.
 pub(super) fn latencies(site: &Site, options: &Options) -> Result<Vec<Row>> {
@@ -34,10 +38,10 @@ pub(super) fn latencies(site: &Site, options: &Options) -> Result<Vec<Row>> {
             let (digest, size) = super::site::renew(&file)?;
             let claim = json!({"expected_digest": digest, "expected_size_bytes": size});
             let (_, created) = server.request("POST", "/v1/uploads", Some(&claim))?;
-            let upload = format!("/v1/uploads/{}", text(&created, "id")?);
-            let url = format!("{}{upload}/parts/1", server.url);
+            let id = format!("/v1/uploads/{}", text(&created, "id")?);
+            let url = format!("{}{id}/parts/1", server.url);
             let part: Value = serde_json::from_str(&output(curl(&url, Some(&server.token)).arg("-T").arg(&file))?)?;
-            complete.push(1000.0 * seconds(|| server.complete(&upload, &[part]))?);
+            complete.push(1000.0 * seconds(|| server.complete(&id, &[part]))?);
             begin.push(1000.0 * seconds(|| server.request("POST", "/v1/uploads", Some(&claim)).map(drop))?);
             let version = format!("{round}.{operation}");
             publishing.push(1000.0 * seconds(|| publish(server, "latency", &version, &digest, size))?);
@@ -65,7 +69,7 @@ pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Anonymous memory: while nothing happens, and with many slow downloads.
+/// Anonymous memory: while nothing happens, with many slow downloads, and while a large file is uploaded.
 pub(super) fn memory(site: &Site) -> Result<Vec<Row>> {
     let idle = anonymous(site)?;
     let slow = || {
@@ -89,7 +93,32 @@ pub(super) fn memory(site: &Site) -> Result<Vec<Row>> {
     Ok(vec![
         row("anonymous memory, idle after the rows above".to_owned(), idle, 32.0),
         row(format!("anonymous memory, {SLOW_DOWNLOADS} slow downloads"), busy?, 128.0),
+        row(format!("anonymous memory, upload of {} MiB", (LARGE * site.size) >> 20), while_uploading(site)?, 64.0),
     ])
+}
+
+/// The most anonymous memory of the server while it receives a large file.
+fn while_uploading(site: &Site) -> Result<f64> {
+    let file = site.scratch.path().join("large");
+    File::create(&file)?.set_len(LARGE * site.size)?;
+    let (digest, size) = digest(File::open(&file)?)?;
+    let is_over = AtomicBool::new(false);
+    let most = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut most = 0.0_f64;
+            while !is_over.load(Ordering::Relaxed) {
+                most = most.max(anonymous(site).map_err(|error| error.to_string())?);
+                thread::sleep(Duration::from_millis(50));
+            }
+            Ok::<_, String>(most)
+        });
+        let uploaded = upload(&site.server, &file, &digest, size);
+        is_over.store(true, Ordering::Relaxed);
+        let most = watching.join().map_err(|_| "the watcher failed")?;
+        uploaded.and(Ok(most?))
+    });
+    fs::remove_file(file)?;
+    most
 }
 
 /// The anonymous memory of the server in MiB.
