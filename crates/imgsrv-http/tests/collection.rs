@@ -82,6 +82,10 @@ async fn a_blob_is_kept_while_referenced_and_for_the_grace_after_that() {
     let blob = server.explain(&digest(&dropped)).await;
     assert_eq!(blob["references"], json!([]));
     assert!(blob["collectable_at"].as_str() > blob["unreferenced_since"].as_str(), "{blob}");
+    server.sql("INSERT INTO export_pins (id, expires_at) VALUES (randomblob(16), 4102444800000000)").await;
+    let pinned = server.explain(&digest(&dropped)).await;
+    assert_eq!(pinned["collectable_at"], "2100-01-01T00:00:00Z", "an export keeps it");
+    server.sql("DELETE FROM export_pins").await;
     server.clock.advance(6 * DAY);
     server.collect().await;
     assert_eq!(server.dry_run().await, (2, 0));

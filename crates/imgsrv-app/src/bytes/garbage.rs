@@ -30,7 +30,8 @@ pub struct Explained {
     pub status: BlobStatus,
     /// Whether more refers to it than is listed.
     pub has_more: bool,
-    /// When it may be collected; absent while something refers to it.
+    /// When it may be collected, which is not before running exports have ended or renewed their pins; absent while something
+    /// refers to it.
     pub collectable_at: Option<Timestamp>,
 }
 
@@ -69,7 +70,9 @@ impl Garbage {
         let has_more = status.references.len() > usize::from(MAX_REFERENCES);
         status.references.truncate(usize::from(MAX_REFERENCES));
         let unreferenced = status.unreferenced_since.filter(|_| status.references.is_empty());
-        let collectable_at = unreferenced.map(|since| since.plus(self.0.settings.collection.grace));
+        let pinned = self.0.catalog.pinned_until().await?;
+        let after_grace = unreferenced.map(|since| since.plus(self.0.settings.collection.grace));
+        let collectable_at = after_grace.map(|at| pinned.map_or(at, |pinned| at.max(pinned)));
         Ok(Explained { status, has_more, collectable_at })
     }
 }

@@ -58,13 +58,19 @@ const TOMBSTONES: &str = referring!(
             UNION ALL SELECT 'attachment', id, version_id FROM attachments WHERE blob_digest = $1) AS named
         JOIN version_lifecycles t ON t.version_id = named.version_id WHERE t.tombstone_at IS NOT NULL"
 );
-pub(crate) const STATEMENTS: &[&str] = &[COUNT, STATUS, REFERENCES, TOMBSTONES];
+const PINNED_UNTIL: &str = "SELECT max(expires_at) AS pinned_until FROM export_pins";
+pub(crate) const STATEMENTS: &[&str] = &[COUNT, STATUS, REFERENCES, TOMBSTONES, PINNED_UNTIL];
 
 #[async_trait]
 impl<D: SqlDatabase> CollectionQueries for SqlCatalog<D> {
     async fn count_collectable(&self, before: Timestamp, limit: u32) -> Result<Collectable, CatalogError> {
         let Counted { blobs, bytes, examined } = self.reader().await?.get(COUNT, values![before, limit]).await?;
         Ok(Collectable { blobs, bytes, is_complete: examined < u64::from(limit) })
+    }
+
+    async fn pinned_until(&self) -> Result<Option<Timestamp>, CatalogError> {
+        let PinnedUntil(until) = self.reader().await?.get(PINNED_UNTIL, values![]).await?;
+        Ok(until)
     }
 
     async fn get_blob_status(&self, digest: &Digest, limit: u16) -> Result<Option<BlobStatus>, CatalogError> {
@@ -123,5 +129,16 @@ impl Record for BlobReference {
             available_until: row.optional("available_until")?,
             is_attachment: kind == "attachment",
         })
+    }
+}
+
+/// When the last pin expires, if there is one.
+struct PinnedUntil(Option<Timestamp>);
+
+impl Record for PinnedUntil {
+    const WHAT: &'static str = "export pin";
+
+    fn read(row: &Row<'_>) -> Result<Self, Corrupt> {
+        row.optional("pinned_until").map(Self)
     }
 }

@@ -128,4 +128,6 @@ pub trait CollectionQueries: Send + Sync {
     async fn count_collectable(&self, before: Timestamp, limit: u32) -> Result<Collectable, CatalogError>;
     /// The blob with that digest, trusted or quarantined, and up to `limit` references.
     async fn get_blob_status(&self, digest: &Digest, limit: u16) -> Result<Option<BlobStatus>, CatalogError>;
+    /// When the last pin of an export expires, before which no blob is collected; absent without a pin.
+    async fn pinned_until(&self) -> Result<Option<Timestamp>, CatalogError>;
 }
