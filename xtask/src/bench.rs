@@ -135,10 +135,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Group::Download,
         Group::Tls,
         Group::Cold,
-        Group::Memory,
         Group::Client,
         Group::Upload,
         Group::Streams,
+        // Last, because the disk is busy with the large file for a while.
+        Group::Memory,
     ];
     if options.groups.iter().any(|group| matches!(group, Group::Growth | Group::Publishes)) {
         return Err(

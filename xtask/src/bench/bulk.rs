@@ -21,6 +21,8 @@ use std::{
 
 /// The peer of uploads that have the machine for themselves.
 const SLOWER: &str = "slower of one hash pass and one write with fsync";
+/// The option of curl for HTTP/1.1.
+pub(super) const HTTP_1: &str = "--http1.1";
 /// Bytes of a part of a multipart upload.
 const PART: u64 = 16 << 20;
 
@@ -46,10 +48,10 @@ pub(super) fn downloads(site: &Site, options: &Options) -> Result<Vec<Row>> {
         let total = mib(site.size * connections);
         for _ in 0..options.rounds {
             let before = site.our_cpu()?;
-            rate.ours.push(total / seconds(|| download(&ours, connections))?);
+            rate.ours.push(total / seconds(|| download(&ours, connections, HTTP_1))?);
             cpu.ours.push((site.our_cpu()? - before) * 1024.0 / total);
             let before = site.peer_cpu()?;
-            rate.peer.push(total / seconds(|| download(&peer, connections))?);
+            rate.peer.push(total / seconds(|| download(&peer, connections, HTTP_1))?);
             cpu.peer.push((site.peer_cpu()? - before) * 1024.0 / total);
         }
         rows.extend([rate, cpu]);
@@ -65,7 +67,7 @@ pub(super) fn cold(site: &Site, options: &Options) -> Result<Vec<Row>> {
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         forget(Path::new(&stored))?;
-        ours.push(mib(site.size) / seconds(|| download(&site.published(), 1))?);
+        ours.push(mib(site.size) / seconds(|| download(&site.published(), 1, HTTP_1))?);
         forget(Path::new(&stored))?;
         let mut read = Command::new("dd");
         read.args([&format!("if={stored}"), "of=/dev/null", "bs=1M", "status=none"]);
@@ -82,8 +84,9 @@ fn forget(path: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn download(url: &str, connections: u64) -> Result<()> {
-    let start = || curl(url, None).args(["-o", "/dev/null"]).stderr(Stdio::inherit()).spawn();
+/// Downloads with so many processes of curl at once, which get `protocol` as an option.
+pub(super) fn download(url: &str, connections: u64, protocol: &str) -> Result<()> {
+    let start = || curl(url, None).args([protocol, "-o", "/dev/null"]).stderr(Stdio::inherit()).spawn();
     let children: Vec<Child> = (0..connections).map(|_| start()).collect::<std::io::Result<_>>()?;
     for mut child in children {
         if !child.wait()?.success() {

@@ -72,6 +72,7 @@ pub(super) fn median(mut figures: Vec<f64>) -> f64 {
 /// Anonymous memory: while nothing happens, with many slow downloads, and while a large file is uploaded.
 pub(super) fn memory(site: &Site) -> Result<Vec<Row>> {
     let idle = anonymous(site)?;
+    let uploading = while_uploading(site)?;
     let slow = || {
         let mut curl = curl(&site.published(), None);
         curl.args(["--limit-rate", "64k", "-o", "/dev/null"]).stderr(Stdio::null()).spawn()
@@ -93,7 +94,7 @@ pub(super) fn memory(site: &Site) -> Result<Vec<Row>> {
     Ok(vec![
         row("anonymous memory, idle after the rows above".to_owned(), idle, 32.0),
         row(format!("anonymous memory, {SLOW_DOWNLOADS} slow downloads"), busy?, 128.0),
-        row(format!("anonymous memory, upload of {} MiB", (LARGE * site.size) >> 20), while_uploading(site)?, 64.0),
+        row(format!("anonymous memory, upload of {} MiB", (LARGE * site.size) >> 20), uploading, 64.0),
     ])
 }
 

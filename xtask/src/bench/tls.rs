@@ -51,7 +51,7 @@ pub(super) fn downloads(options: &Options) -> Result<Vec<Row>> {
         output(request.args(["-subj", "/CN=localhost", "-keyout"]).arg(&key).arg("-out").arg(&certificate))?;
         Nginx::start(NGINX, |_| {
             format!(
-                "sendfile on; server {{ listen 127.0.0.1:{NGINX} ssl; root {}; ssl_certificate {}; ssl_certificate_key {}; }}",
+                "sendfile on; server {{ listen 127.0.0.1:{NGINX} ssl http2; root {}; ssl_certificate {}; ssl_certificate_key {}; }}",
                 scratch.path().display(),
                 certificate.display(),
                 key.display()
@@ -61,20 +61,22 @@ pub(super) fn downloads(options: &Options) -> Result<Vec<Row>> {
     let (ours, peer) =
         (format!("{}/images/bench/1/bench-1-amd64.raw", server.url), format!("https://127.0.0.1:{NGINX}/file"));
     let mut rows = Vec::new();
-    for connections in [1, 8] {
-        let mut row = Row {
-            what: format!("download of {} MiB over TLS, {connections} at once, cached", size >> 20),
-            unit: MIB_PER_SECOND,
-            ours: Vec::new(),
-            peer: Vec::new(),
-            target: Target::Peer("nginx", 1.2),
-        };
-        let total = bulk::mib(size * connections);
-        for _ in 0..options.rounds {
-            row.ours.push(total / seconds(|| bulk::download(&ours, connections))?);
-            row.peer.push(total / seconds(|| bulk::download(&peer, connections))?);
+    for (protocol, name) in [(bulk::HTTP_1, "HTTP/1.1"), ("--http2", "HTTP/2")] {
+        for connections in [1, 8] {
+            let mut row = Row {
+                what: format!("download of {} MiB over TLS and {name}, {connections} at once, cached", size >> 20),
+                unit: MIB_PER_SECOND,
+                ours: Vec::new(),
+                peer: Vec::new(),
+                target: Target::Peer("nginx", 1.2),
+            };
+            let total = bulk::mib(size * connections);
+            for _ in 0..options.rounds {
+                row.ours.push(total / seconds(|| bulk::download(&ours, connections, protocol))?);
+                row.peer.push(total / seconds(|| bulk::download(&peer, connections, protocol))?);
+            }
+            rows.push(row);
         }
-        rows.push(row);
     }
     drop((server, nginx));
     Ok(rows)
