@@ -19,7 +19,10 @@ const SQLITE: &str = "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SEL
     SELECT randomblob(16), (SELECT id FROM images), 'ci-' || number, 'draft', number * 1000000, number * 1000000, 1 FROM numbers";
 const POSTGRES: &str = "INSERT INTO versions (id, image_id, name, state, created_at, updated_at, revision)
     SELECT gen_random_uuid(), (SELECT id FROM images), 'ci-' || number, 'draft', to_timestamp(number), to_timestamp(number), 1
-    FROM generate_series(1, {}) AS numbers (number)";
+    FROM generate_series({}) AS numbers (number)";
+/// Versions that are added to PostgreSQL in a transaction: each row changes the same counters, and what a transaction has
+/// changed often takes ever longer to find.
+const AT_ONCE: usize = 2_000;
 const PUBLISH: [&str; 2] = [
     "UPDATE versions SET state = 'publishing' WHERE state = 'draft'",
     "UPDATE versions SET state = 'published', published_at = created_at WHERE state = 'publishing'",
@@ -52,9 +55,16 @@ impl Catalog {
 async fn many_versions(statements: &Statements, scale: Scale, what: &str, catalog: &Catalog) {
     let (server, count) = (&catalog.server, scale.records);
     server.published("debian", "1", &qcow2(1)).await;
-    let insert = if catalog.url.is_some() { POSTGRES } else { SQLITE };
-    for statement in [&insert.replace("{}", &count.to_string()), PUBLISH[0], PUBLISH[1]] {
-        catalog.sql(statement).await;
+    let inserts: Vec<String> = if catalog.url.is_some() {
+        let parts = (1..=count).step_by(AT_ONCE).map(|first| format!("{first}, {}", count.min(first + AT_ONCE - 1)));
+        parts.map(|part| POSTGRES.replace("{}", &part)).collect()
+    } else {
+        vec![SQLITE.replace("{}", &count.to_string())]
+    };
+    for insert in &inserts {
+        for statement in [insert.as_str(), PUBLISH[0], PUBLISH[1]] {
+            catalog.sql(statement).await;
+        }
     }
     let admin = server.token_with("content-admin").await;
     let removed = count / 50 + 1;
