@@ -178,30 +178,25 @@ impl RunJob {
         publication: &mut Option<Publication>,
         ended: &[Ended],
     ) -> Result<Outcome, WorkError> {
-        let computing = AssertUnwindSafe(self.try_to_compute(job, step, publication, ended));
-        computing.catch_unwind().await.unwrap_or(Err(WorkError::Panic))
-    }
-
-    async fn try_to_compute(
-        &self,
-        job: &PublishJob,
-        step: StepName,
-        publication: &mut Option<Publication>,
-        ended: &[Ended],
-    ) -> Result<Outcome, WorkError> {
-        loop {
-            match steps::run(&self.0, job, step, publication, ended).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(StepError::Permanent(reason)) => return Ok(Outcome::Failed(reason)),
-                Err(StepError::Transient(error)) => return Err(error),
-                // The names of the blobs were read once, and this one was quarantined and replaced since then.
-                Err(StepError::Damaged(blob)) if replacement(&self.0, &blob).await?.is_some() => *publication = None,
-                Err(StepError::Damaged(TrustedBlob { claim, .. })) => {
-                    let reason = format!("the content of {} is missing or damaged; upload it again", claim.digest);
-                    return Ok(Outcome::Failed(reason));
+        let computing = async {
+            loop {
+                match steps::run(&self.0, job, step, publication, ended).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(StepError::Permanent(reason)) => return Ok(Outcome::Failed(reason)),
+                    Err(StepError::Transient(error)) => return Err(error),
+                    // The names of the blobs were read once, and this one was quarantined and replaced since then.
+                    Err(StepError::Damaged(blob)) if replacement(&self.0, &blob).await?.is_some() => {
+                        *publication = None;
+                    }
+                    Err(StepError::Damaged(TrustedBlob { claim, .. })) => {
+                        let reason = format!("the content of {} is missing or damaged; upload it again", claim.digest);
+                        return Ok(Outcome::Failed(reason));
+                    }
                 }
             }
-        }
+        };
+        // The results before it are recorded also if it panics.
+        AssertUnwindSafe(computing).catch_unwind().await.unwrap_or(Err(WorkError::Panic))
     }
 
     /// Records the ends of steps, if there are any.

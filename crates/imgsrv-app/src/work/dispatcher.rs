@@ -150,7 +150,7 @@ impl Worker {
         if let Some(Ok(Ok(_slot))) = waiting.await {
             return self.attempt(leased).await.map(|()| Ran::Worked);
         }
-        self.withdraw(&leased.lease).await.inspect_err(not_recorded)?;
+        self.release(&leased.lease, false).await.inspect_err(not_recorded)?;
         self.context.wakeups.wake(self.kind());
         Ok(Ran::Idle)
     }

@@ -95,7 +95,7 @@ impl Worker {
                 tracing::warn!("lease lost: another worker has acquired the item");
                 return Ok(());
             }
-            Ended::Stopped => return Ok(self.release(&leased.lease).await.inspect_err(not_recorded)?),
+            Ended::Stopped => return Ok(self.release(&leased.lease, true).await.inspect_err(not_recorded)?),
         };
         tracing::warn!(error = error_chain::text(&error), "attempt failed");
         let recorded = match self.record_failure(leased, &error).await {
@@ -170,25 +170,17 @@ impl Worker {
         .await
     }
 
-    /// Makes the item due at once for another process: this one is stopping.
-    async fn release(&self, lease: &Lease) -> Result<(), CatalogError> {
+    /// Makes the item due at once for another process: this one is stopping, or, if the work was not begun, busy.
+    pub(super) async fn release(&self, lease: &Lease, was_begun: bool) -> Result<(), CatalogError> {
         retrying(|| async {
             let mut tx = self.context.catalog.begin().await?;
             if tx.release_work(lease).await? {
-                self.handler.requeue(&mut *tx, lease.work.subject).await?;
-                tx.commit().await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// The same for an item that was queued here and not begun.
-    pub(super) async fn withdraw(&self, lease: &Lease) -> Result<(), CatalogError> {
-        retrying(|| async {
-            let mut tx = self.context.catalog.begin().await?;
-            if tx.release_work(lease).await? {
-                self.handler.withdraw(&mut *tx, lease.work.subject).await?;
+                let subject = lease.work.subject;
+                if was_begun {
+                    self.handler.requeue(&mut *tx, subject).await?;
+                } else {
+                    self.handler.withdraw(&mut *tx, subject).await?;
+                }
                 tx.commit().await?;
             }
             Ok(())
