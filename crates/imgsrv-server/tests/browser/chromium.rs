@@ -3,7 +3,8 @@
 use imgsrv_testkit::services::Chromedriver;
 use serde_json::{Value, json};
 use std::ops::Deref;
-use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities, WebDriver};
+use std::time::{Duration, Instant};
+use thirtyfour::{By, ChromeCapabilities, ChromiumLikeCapabilities, WebDriver};
 
 /// A headless browser.
 pub(crate) struct Chromium {
@@ -63,6 +64,25 @@ impl Chromium {
     /// Whether scripts of pages run.
     pub(crate) async fn run_scripts(&self, run: bool) {
         self.cdp("Emulation.setScriptExecutionDisabled", json!({"value": !run})).await;
+    }
+
+    /// Clicks an element that leads to a URL with a part.
+    pub(crate) async fn click(&self, element: By, part: &str) {
+        self.find(element).await.expect("an element").click().await.expect("clicked");
+        self.arrive(part).await;
+    }
+
+    /// Waits until it is at a URL with a part: a click and a key return before what they lead to has begun.
+    pub(crate) async fn arrive(&self, part: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let url = self.current_url().await.expect("a URL");
+            if url.as_str().contains(part) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still at {url}, not at {part}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What a script returns.

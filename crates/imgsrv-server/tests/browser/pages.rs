@@ -140,13 +140,12 @@ async fn everything_works_without_scripts() {
     assert!(chromium.find_all(By::Css(".copy")).await.expect("a page").is_empty());
     let search = chromium.find(By::Css("input[name=q]")).await.expect("a field");
     search.send_keys("fedora").await.expect("typed");
-    chromium.find(By::Css("form.search button")).await.expect("a button").click().await.expect("clicked");
-    assert!(chromium.current_url().await.expect("a URL").query().is_some_and(|query| query.contains("q=fedora")));
+    chromium.click(By::Css("form.search button"), "q=fedora").await;
     let found = chromium.find_all(By::Css(".images > li")).await.expect("images");
     assert_eq!(found.len(), 1);
-    chromium.find(By::LinkText("fedora-server")).await.expect("a link").click().await.expect("clicked");
-    chromium.find(By::LinkText("1.0")).await.expect("a link").click().await.expect("clicked");
-    chromium.find(By::LinkText("QEMU")).await.expect("a tab").click().await.expect("clicked");
+    chromium.click(By::LinkText("fedora-server"), "/images/fedora-server/").await;
+    chromium.click(By::LinkText("1.0"), "/images/fedora-server/1.0/").await;
+    chromium.click(By::LinkText("QEMU"), "for=qemu").await;
     let code = chromium.find(By::Css(".step:last-child code")).await.expect("a command").text().await;
     assert!(code.expect("a text").contains("qemu-system-x86_64"));
     chromium.stop().await;
@@ -170,6 +169,7 @@ async fn the_keyboard_reaches_everything() {
     assert_eq!(focused().await, "q");
     press("debian".into()).await;
     press(Key::Enter.into()).await;
+    chromium.arrive("q=debian").await;
     let mut seen = Vec::new();
     for _ in 0..20 {
         press(Key::Tab.into()).await;
