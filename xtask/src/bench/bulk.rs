@@ -13,11 +13,12 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Seek, SeekFrom},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
+use ureq::{Agent, SendBody};
 
 /// The peer of uploads that have the machine for themselves.
 const SLOWER: &str = "slower of one hash pass and one write with fsync";
@@ -149,27 +150,33 @@ fn multipart(server: &Server, file: &Path, digest: &str, at_once: usize) -> Resu
     let (_, created) = server.request("POST", "/v1/uploads", Some(&claim))?;
     let upload = format!("/v1/uploads/{}", text(&created, "id")?);
     let count = size.div_ceil(PART);
-    let send = |number: u64| -> std::result::Result<Value, String> {
+    // A sender keeps its connection, as clients do.
+    let send = |agent: &Agent, number: u64| -> std::result::Result<Value, String> {
+        let offset = (number - 1) * PART;
         let send = || -> Result<Value> {
-            let mut put = curl(&format!("{}{upload}/parts/{number}", server.url), Some(&server.token));
-            let length = PART.min(size - (number - 1) * PART);
-            put.args(["-T", "-", "-H", &format!("Content-Length: {length}"), "-H", "Transfer-Encoding:"]);
-            let mut child = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-            let mut body = child.stdin.take().ok_or("no standard input")?;
-            copy_part(file, (number - 1) * PART, length, &mut body)?;
-            drop(body);
-            Ok(serde_json::from_slice(&child.wait_with_output()?.stdout)?)
+            let length = PART.min(size - offset);
+            let mut file = File::open(file)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let put = agent
+                .put(format!("{}{upload}/parts/{number}", server.url))
+                .header("Authorization", format!("Bearer {}", server.token))
+                .header("Content-Length", length.to_string());
+            Ok(put.send(SendBody::from_reader(&mut file.take(length)))?.body_mut().read_json()?)
         };
         send().map_err(|error| error.to_string())
     };
     let mut parts = if at_once == 1 {
-        (1..=count).map(send).collect::<std::result::Result<Vec<_>, _>>()?
+        let agent = Agent::new_with_defaults();
+        (1..=count).map(|number| send(&agent, number)).collect::<std::result::Result<Vec<_>, _>>()?
     } else {
         thread::scope(|scope| {
             let sent: Vec<_> = (0..at_once as u64)
                 .map(|first| {
                     let numbers = (1..=count).rev().filter(move |number| number % at_once as u64 == first);
-                    scope.spawn(move || numbers.map(send).collect::<std::result::Result<Vec<_>, _>>())
+                    scope.spawn(move || {
+                        let agent = Agent::new_with_defaults();
+                        numbers.map(|number| send(&agent, number)).collect::<std::result::Result<Vec<_>, _>>()
+                    })
                 })
                 .collect();
             let sent: std::result::Result<Vec<_>, _> =
@@ -179,12 +186,4 @@ fn multipart(server: &Server, file: &Path, digest: &str, at_once: usize) -> Resu
     };
     parts.sort_by_key(|part| part["part_number"].as_u64());
     server.complete(&upload, &parts)
-}
-
-fn copy_part(file: &Path, offset: u64, length: u64, into: &mut impl Write) -> Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = File::open(file)?;
-    file.seek(SeekFrom::Start(offset))?;
-    std::io::copy(&mut file.take(length), into)?;
-    Ok(())
 }

@@ -1,18 +1,19 @@
-//! An upload with PostgreSQL and Garage, compared with another S3 client's upload to the same Garage.
+//! Uploads and downloads with PostgreSQL and Garage, compared with those of other S3 clients on the same Garage.
 
 use super::{
     bulk::mib,
-    site::{LISTEN, seconds},
+    site::{LISTEN, curl, publish, seconds},
     table::{self, MIB_PER_SECOND, Row, Target},
 };
 use crate::{
     demo::digest,
     server::Server,
     services,
-    shell::{Result, run as run_command},
+    shell::{Result, output, run as run_command},
     tools,
 };
 use imgsrv_testkit::services::{Garage, LocalPostgres, S3Server};
+use serde_json::json;
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -41,17 +42,28 @@ pub(super) fn run(whole_mib: u64, rounds: usize) -> Result<()> {
         ("IMGSRV_S3_PATH_STYLE", "true".to_owned()),
     ];
     let server = Server::start(scratch.path(), LISTEN, &environment)?;
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    server.request("POST", "/v1/images", Some(&json!({"name": "bench"})))?;
+    let row = |what: &str, name, least| Row {
+        what: format!("{what} of {whole_mib} MiB with Garage"),
+        unit: MIB_PER_SECOND,
+        ours: Vec::new(),
+        peer: Vec::new(),
+        target: Target::Peer(name, least),
+    };
+    let mut uploads = row("upload to ready", "aws s3 cp", 1.0);
+    let mut downloads = row("download", "curl that signs its request to Garage", 0.95);
     for round in 0..rounds {
         // Different bytes in each round: a trusted blob is not uploaded again.
         File::options().write(true).open(&path)?.write_all(&round.to_le_bytes())?;
         let (digest, size) = digest(File::open(&path)?)?;
-        ours.push(mib(size) / seconds(|| server.upload(&digest, size, File::open(&path)?))?);
-        peer.push(mib(size) / seconds(|| copy(&path, &garage))?);
+        uploads.ours.push(mib(size) / seconds(|| server.upload(&digest, size, File::open(&path)?))?);
+        uploads.peer.push(mib(size) / seconds(|| copy(&path, &garage))?);
+        publish(&server, "bench", &round.to_string(), &digest, size)?;
+        let blob = format!("{}/v1/blobs/{digest}", server.url);
+        downloads.ours.push(mib(size) / seconds(|| download(&mut curl(&blob, None)))?);
+        downloads.peer.push(mib(size) / seconds(|| download(&mut signing_curl(&garage)))?);
     }
-    let what = format!("upload of {whole_mib} MiB to Garage, to ready");
-    let row = Row { what, unit: MIB_PER_SECOND, ours, peer, target: Target::Peer("aws s3 cp", 1.0) };
-    println!("\n{}", table::markdown(&[row]));
+    println!("\n{}", table::markdown(&[uploads, downloads]));
     println!("Requests to the store and bytes, of all rounds and the start");
     let metrics = ureq::get(format!("http://{METRICS}/metrics")).call()?.body_mut().read_to_string()?;
     let shown = ["imgsrv_objectstore_operations_total{", "imgsrv_objectstore_bytes_total{"];
@@ -60,6 +72,18 @@ pub(super) fn run(whole_mib: u64, rounds: usize) -> Result<()> {
         println!("  {line}");
     }
     Ok(())
+}
+
+fn download(curl: &mut Command) -> Result<()> {
+    output(curl.args(["-o", "/dev/null"])).map(drop)
+}
+
+/// curl, which gets what [`copy`] has uploaded from Garage.
+fn signing_curl(garage: &Garage) -> Command {
+    let (key, secret) = garage.keys();
+    let mut curl = curl(&format!("http://{}/imgsrv/peer", garage.endpoint()), None);
+    curl.args(["--aws-sigv4", "aws:amz:garage:s3", "--user", &format!("{key}:{secret}")]);
+    curl
 }
 
 fn copy(path: &Path, garage: &Garage) -> Result<()> {

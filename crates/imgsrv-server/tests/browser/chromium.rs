@@ -74,7 +74,7 @@ impl Chromium {
 
     /// Waits until it is at a URL with a part: a click and a key return before what they lead to has begun.
     pub(crate) async fn arrive(&self, part: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let url = self.current_url().await.expect("a URL");
             if url.as_str().contains(part) {
