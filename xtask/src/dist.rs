@@ -40,8 +40,8 @@ pub(crate) fn build(options: Options) -> Result<()> {
     let summary = summary(&toolchains, &left_out);
     println!("{summary}");
     let targets: Vec<_> = toolchains.iter().map(|toolchain| toolchain.target.clone()).collect();
-    let needed: Vec<_> = toolchains.iter().map(|toolchain| (&*toolchain.compiler, &*toolchain.debian)).collect();
-    tools::from_debian(&needed)?;
+    let compilers = toolchains.iter().map(|toolchain| (&*toolchain.compiler, &*toolchain.debian));
+    tools::from_debian(&compilers.chain([("make", "make")]).collect::<Vec<_>>())?;
 
     let dist = target_dir().join("dist");
     if dist.exists() {
@@ -94,7 +94,7 @@ fn summary(toolchains: &[Toolchain], left_out: &[String]) -> String {
     built.chain(left_out.iter().map(|why| format!("left out: {why}\n"))).collect()
 }
 
-/// The programs that build for a target: SQLite, zstd, liblzma and aws-lc are in C.
+/// The programs that build for a target: SQLite, zstd, liblzma, aws-lc and jemalloc are in C.
 struct Toolchain {
     target: String,
     compiler: String,
@@ -153,7 +153,12 @@ impl Toolchain {
         run(Command::new("rustup").current_dir(root()).args(["target", "add", &self.target]))?;
         let linker = format!("target.{}.linker='{}'", self.target, self.linker);
         let build = ["build", "--release", "--locked", "--package", "imgsrv-server", "--target", &self.target];
-        run(cargo().args(build).args(["--config", &linker]))?;
+        let mut cargo = cargo();
+        if self.target.starts_with("aarch64") {
+            // Kernels for it have pages of up to 64 KiB, and jemalloc is built for one size and those below.
+            cargo.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
+        }
+        run(cargo.args(build).args(["--config", &linker]))?;
         Ok(target_dir().join(&self.target).join("release/imgsrv"))
     }
 }

@@ -14,18 +14,19 @@ use ureq::{Agent, SendBody, http::StatusCode};
 
 /// Builds the release server.
 pub(crate) fn build() -> Result<()> {
-    build_with("release")
+    build_with("release", &[])
 }
 
 /// Builds the server with less optimisation, which takes less time, and lets the task use it.
 pub(crate) fn build_for_demo() -> Result<()> {
-    build_with("demo")?;
+    // Its own allocator takes as long to build as a dozen libraries.
+    build_with("demo", &["--no-default-features"])?;
     use_binary(target_dir().join("demo/imgsrv"));
     Ok(())
 }
 
-fn build_with(profile: &str) -> Result<()> {
-    run(cargo().args(["build", "--profile", profile, "--locked", "--package", "imgsrv-server"]))
+fn build_with(profile: &str, options: &[&str]) -> Result<()> {
+    run(cargo().args(["build", "--profile", profile, "--locked", "--package", "imgsrv-server"]).args(options))
 }
 
 /// The program that is used instead of the release build.

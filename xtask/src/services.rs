@@ -15,7 +15,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     tools::GARAGE.install()
 }
 
-/// Installs PostgreSQL, nginx, Packer, promtool, virt-install, clients of Incus and LXD, programs that download, an OpenID
+/// Installs a C compiler, make, PostgreSQL, nginx, Packer, promtool, virt-install, clients of Incus and LXD, programs that download, an OpenID
 /// provider, schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are installed.
 pub(crate) fn install_packages() -> Result<()> {
     // A hypervisor is recommended with it, and not needed to print what it would create.
@@ -35,6 +35,7 @@ pub(crate) fn install_packages() -> Result<()> {
         ("jq", "jq"),
         ("lxc", "lxd-client"),
         ("lz4", "lz4"),
+        ("make", "make"),
         ("mksquashfs", "squashfs-tools"),
         ("nginx", "nginx-light"),
         ("node", "nodejs"),

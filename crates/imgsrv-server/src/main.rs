@@ -29,6 +29,10 @@ mod tls;
 mod traces;
 mod turns;
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use clap::{CommandFactory, FromArgMatches};
 use commands::{Cli, Command};
 use imgsrv_domain::error_chain;

@@ -83,6 +83,8 @@ fn signing_curl(garage: &Garage) -> Command {
     let (key, secret) = garage.keys();
     let mut curl = curl(&format!("http://{}/imgsrv/peer", garage.endpoint()), None);
     curl.args(["--aws-sigv4", "aws:amz:garage:s3", "--user", &format!("{key}:{secret}")]);
+    // Garage requires it.
+    curl.args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]);
     curl
 }
 
