@@ -35,11 +35,14 @@ pub(crate) async fn open_blob(
     blob: &TrustedBlob,
     range: Range<u64>,
 ) -> Result<BlobStream, BlobError> {
-    let size = range.end - range.start;
-    let mut reading = Reading::new(context, blob, range.clone());
+    // By itself: a request to a bucket for all of the blob would be aborted after it, with its connection.
+    let first_span = range.start - range.start % BLOCK_BYTES + SPAN;
+    let is_small = range.end - range.start <= VERIFIED_FIRST;
+    let first = range.start..if is_small { range.end } else { range.end.min(first_span) };
+    let mut reading = Reading::new(context, blob, first);
     {
         let _permit = VERIFYING.acquire().await.map_err(BlobError::unavailable)?;
-        while reading.next_span().await?.is_some() && size <= VERIFIED_FIRST {}
+        while reading.next_span().await?.is_some() {}
     }
     reading.rewind(range);
     let spans = stream::try_unfold(reading, |mut reading| async move {
