@@ -3,10 +3,12 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# What is in a cache is not in the image, so the binary leaves it within the same step.
+# What is in a cache is not in the image, so the binary leaves it within the same step. Kernels for aarch64 have pages of up
+# to 64 KiB, and jemalloc is built for one size and those below.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package imgsrv-server \
+    if [ "$(uname -m)" = aarch64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
+    && cargo build --release --locked --package imgsrv-server \
     && strip -o /imgsrv target/release/imgsrv
 # The final stage has no shell to make a folder with.
 RUN install --directory --mode=0700 /data

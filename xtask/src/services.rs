@@ -15,8 +15,9 @@ pub(crate) fn install() -> Result<PathBuf> {
     tools::GARAGE.install()
 }
 
-/// Installs a C compiler, make, PostgreSQL, nginx, Packer, promtool, virt-install, clients of Incus and LXD, programs that download, an OpenID
-/// provider, schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are installed.
+/// Installs a C compiler, make, PostgreSQL, nginx, Packer, promtool, virt-install, clients of Incus and LXD, programs that
+/// download, an OpenID provider, schemathesis, SeaweedFS, tus clients, Chromium, and checks of pages, unless they are
+/// installed.
 pub(crate) fn install_packages() -> Result<()> {
     // A hypervisor is recommended with it, and not needed to print what it would create.
     tools::from_debian_alone(&[("virt-install", "virtinst")])?;

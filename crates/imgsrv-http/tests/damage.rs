@@ -157,6 +157,21 @@ async fn a_body_of_up_to_a_mebibyte_is_verified_before_its_head() {
 }
 
 #[tokio::test]
+async fn all_that_is_requested_of_the_store_is_read() {
+    let server = TestServer::start().await;
+    let blob = Blob::new(3, 5 * BLOCK + 7);
+    server.blob(&blob.bytes).await;
+    // A request to a bucket that is not read to its end costs a connection.
+    for range in [None, Some(BLOCK - 5..5 * BLOCK), Some(17..MIB), Some(5..6)] {
+        let (status, received, _) = blob.get(&server, range.clone()).await;
+        assert!(status.is_success() && received == blob.bytes[range.clone().unwrap_or(0..blob.bytes.len())]);
+        assert_eq!(server.blobs.unread(), 0, "{range:?}");
+    }
+    blob.head(&server).await;
+    assert_eq!(server.blobs.unread(), 0);
+}
+
+#[tokio::test]
 async fn parts_in_any_order_are_verified_by_the_blocks_of_the_whole() {
     let server = TestServer::start().await;
     let blob = Blob::new(3, 3 * BLOCK + 99);

@@ -33,6 +33,7 @@ pub struct BlobProbe(Arc<Probe>);
 struct Probe {
     /// Size of the disk; that of the real one if it is 0.
     capacity: AtomicU64,
+    requested: AtomicU64,
     read: AtomicU64,
     /// Whether staging fails once all bytes have arrived.
     is_staging_broken: AtomicBool,
@@ -44,6 +45,11 @@ impl BlobProbe {
     /// Bytes that were read of blobs.
     pub fn read(&self) -> u64 {
         self.0.read.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that were requested of blobs and not read, or not yet.
+    pub fn unread(&self) -> u64 {
+        self.0.requested.load(Ordering::SeqCst) - self.read()
     }
 
     /// Lets the store fail, or work again, when all bytes of a part have arrived.
@@ -112,14 +118,18 @@ impl BlobStore for ProbedBlobs {
     }
 
     async fn open(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<BlobStream, BlobError> {
+        let requested = range.end - range.start;
         let (stream, probe) = (self.store.open(name, size, range).await?, self.probe.clone());
+        probe.0.requested.fetch_add(requested, Ordering::SeqCst);
         Ok(Box::pin(stream.inspect_ok(move |chunk| {
             probe.0.read.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         })))
     }
 
     async fn read(&self, name: &BlobName, size: ByteSize, range: Range<u64>) -> Result<Bytes, BlobError> {
-        self.probe.0.read.fetch_add(range.end - range.start, Ordering::SeqCst);
+        for counter in [&self.probe.0.requested, &self.probe.0.read] {
+            counter.fetch_add(range.end - range.start, Ordering::SeqCst);
+        }
         self.store.read(name, size, range).await
     }
 

@@ -2,8 +2,10 @@
 
 use imgsrv_testkit::services::Chromedriver;
 use serde_json::{Value, json};
-use std::ops::Deref;
-use std::time::{Duration, Instant};
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
 use thirtyfour::{By, ChromeCapabilities, ChromiumLikeCapabilities, WebDriver};
 
 /// A headless browser.
